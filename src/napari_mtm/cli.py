@@ -1,0 +1,200 @@
+"""The command line.
+
+Exit codes: 0 done, 1 a bug, 2 a mistake that the person can mend (one or two
+sentences on stderr), 130 interrupted.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from napari_mtm import __version__
+from napari_mtm.errors import MtmError
+from napari_mtm.progress import Progress
+
+if TYPE_CHECKING:
+    from napari_mtm.recording.preparation import Preparation
+
+Command = Callable[[argparse.Namespace], None]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    options = _parser().parse_args(arguments)
+    command: Command = options.command
+    try:
+        command(options)
+    except MtmError as error:
+        print(f"napari-mtm: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("napari-mtm: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the arguments in one line."""
+        self.exit(2, f"{self.prog}: {message}. See {self.prog} --help.\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="napari-mtm",
+        description="See, mask and reconstruct Neuropixels recordings. "
+        "Without a command: open napari on the sample session.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.set_defaults(command=_open, source="sample", one=None, preparation=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def add(name: str, command: Command, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=command)
+        return sub
+
+    sub = add("open", _open, "open napari on a session")
+    _add_source(sub, nargs="?")
+    sub = add("info", _info, "say what a session holds before preparing it")
+    _add_source(sub)
+    sub = add("prepare", _prepare, "bin a session once, to open it instantly afterwards")
+    _add_source(sub)
+    sub.add_argument("--out", type=Path, required=True, metavar="STORE", help="file to write")
+
+    sub = add("simulate", _simulate, "write simulated sessions as a ONE cache")
+    sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
+    sub.add_argument("--animals", type=int, default=1, metavar="N", help="default 1")
+    sub.add_argument("--seed", type=int, default=0, help="default 0")
+    sub.add_argument("--units", type=int, default=300, metavar="N", help="good units, default 300")
+    sub.add_argument("--trials", type=int, default=400, metavar="N", help="default 400")
+    sub.add_argument("--regions", metavar="A,B,...", help="default VISa,CA1,DG,LP,PO")
+
+    sub = add("cache", _cache, "list the prepared sessions that are kept, or clear them")
+    sub.add_argument("action", nargs="?", choices=("list", "clear"), default="list")
+    sub.add_argument(
+        "--unused-days", type=float, default=0.0, metavar="D", help="clear only what is older"
+    )
+    return parser
+
+
+def _add_source(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    parser.add_argument(
+        "source",
+        nargs=nargs,
+        default="sample",
+        metavar="SOURCE",
+        help='"sample", an ALF session folder, a prepared store, or an eid with --one',
+    )
+    parser.add_argument("--one", metavar="DIR", help="ONE cache folder, used offline")
+    parser.add_argument("--units", choices=("good", "all"), default="good", help="default good")
+    parser.add_argument("--min-rate", type=float, default=0.0, metavar="HZ", help="spikes/s")
+    parser.add_argument(
+        "--align", default="stimOn_times", metavar="EVENT", help='trials column, or "any-time"'
+    )
+    parser.add_argument(
+        "--window", type=float, nargs=2, default=(-0.5, 1.5), metavar=("START", "STOP"), help="s"
+    )
+    parser.add_argument("--bin-size", type=float, default=0.02, metavar="S", help="default 0.02")
+
+
+def _preparation(options: argparse.Namespace) -> "Preparation":
+    from napari_mtm.recording.preparation import Preparation
+
+    return Preparation(
+        units=options.units,
+        min_rate=options.min_rate,
+        align=options.align,
+        window=tuple(options.window),
+        bin_size=options.bin_size,
+    )
+
+
+def _open(options: argparse.Namespace) -> None:
+    from napari_mtm.ui.launch import launch
+
+    preparation = _preparation(options) if hasattr(options, "units") else None
+    launch(options.source, one=options.one, preparation=preparation)
+
+
+def _info(options: argparse.Namespace) -> None:
+    from napari_mtm.recording.opening import survey_source
+    from napari_mtm.recording.store import is_store, open_store
+
+    if is_store(Path(options.source)):
+        print(open_store(Path(options.source), verify=True).describe())
+        return
+    preparation = _preparation(options)
+    found = survey_source(options.source, one=options.one, preparation=preparation)
+    print(f"session    {found.title}\nid         {found.id}")
+    print(f"probes     {', '.join(p or 'one' for p in found.probes)}")
+    print(f"trials     {'no trials table' if found.n_trials is None else found.n_trials}")
+    print(f"reads      {found.read_mb:.1f} MB of spikes")
+    for choice in found.choices:
+        print(
+            f"units      {choice.units:<5}{choice.n_units:>6} units, "
+            f"{choice.counts_mb:.1f} MB of counts"
+        )
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from napari_mtm.recording.opening import find_files, open_session
+    from napari_mtm.recording.preparation import prepare
+    from napari_mtm.recording.reading import read_recording
+    from napari_mtm.recording.store import is_store, save_session, store_path
+
+    if is_store(Path(options.source)):
+        raise MtmError(f"{options.source} is a prepared session already.")
+    preparation = _preparation(options)
+    files = find_files(options.source, one=options.one)
+    out = store_path(options.out, files.name)
+    with _progress("preparing") as progress:
+        session = prepare(read_recording(files), preparation, progress=progress)
+    save_session(session, out)
+    print(open_session(out).describe())
+    print(f"{'store':<11}{out} ({out.stat().st_size / 1e6:.1f} MB)")
+
+
+def _simulate(options: argparse.Namespace) -> None:
+    from napari_mtm.recording.simulation.animal import Recipe
+    from napari_mtm.recording.simulation.cache_writer import simulate
+
+    regions = {"areas": tuple(options.regions.split(","))} if options.regions else {}
+    recipe = Recipe(options.seed, options.units, options.trials, **regions)
+    with _progress("simulating") as progress:
+        folders = simulate(options.out, recipe, animals=options.animals, progress=progress)
+    for folder in folders:
+        print(folder)
+
+
+def _cache(options: argparse.Namespace) -> None:
+    from napari_mtm.recording import cache
+
+    if options.action == "clear":
+        freed = cache.clear(unused_days=options.unused_days)
+        print(f"freed {freed / 1e6:.1f} MB in {cache.folder()}")
+        return
+    entries = cache.entries()
+    for entry in entries:
+        print(f"{entry.size / 1e6:9.1f} MB  {entry.title}")
+    total = sum(e.size for e in entries)
+    print(f"{total / 1e6:9.1f} MB  in {len(entries)} sessions, in {cache.folder()}")
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Progress]:
+    """Show a bar on a terminal's stderr, nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=1.0)
+        yield lambda fraction, message: bar.update(task, completed=fraction, description=message)

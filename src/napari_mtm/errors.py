@@ -1,0 +1,26 @@
+"""The errors that a person can mend.
+
+Each message says what is wrong, where, and what to do, in one or two
+sentences. The window shows it as a notification, the command line prints it
+and exits with 2.
+"""
+
+
+class MtmError(Exception):
+    """Base of all errors that napari-mtm raises on purpose."""
+
+
+class SourceError(MtmError):
+    """A place that should hold a session is missing, damaged or not understood."""
+
+
+class PreparationError(MtmError):
+    """A recording was read, but no session can be cut from it as asked."""
+
+
+class StoreError(MtmError):
+    """A prepared session cannot be read or written."""
+
+
+class Cancelled(MtmError):
+    """Raised by a progress callback to stop the work that reports to it."""

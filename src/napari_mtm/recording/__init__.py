@@ -1,0 +1,1 @@
+"""Sessions and where they come from: reading, binning, the store, the simulated world."""

@@ -1,0 +1,110 @@
+"""The cache: prepared sessions kept in the user's cache folder, to open at once next time.
+
+An entry is named by what went into it: every file of the source (path, size and
+time of change) and the preparation. Nothing in it is worth backing up.
+"""
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from napari_mtm.errors import MtmError, StoreError
+from napari_mtm.recording.alf import SessionFiles
+from napari_mtm.recording.preparation import Preparation
+from napari_mtm.recording.session import Session
+from napari_mtm.recording.store import SUFFIX, VERSION, open_store, save_session, store_title
+
+_READER = 1
+"""Raise it when reading or preparing changes, so that old entries are not used."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One prepared session in the cache; `size` is bytes, `used` seconds since the epoch."""
+
+    path: Path
+    title: str
+    size: int
+    used: float
+
+
+def folder() -> Path:
+    """Return the cache folder: the environment's NAPARI_MTM_CACHE, or the platform's place."""
+    from platformdirs import user_cache_path
+
+    named = os.environ.get("NAPARI_MTM_CACHE")
+    return Path(named) if named else user_cache_path("napari-mtm", appauthor=False)
+
+
+def key(files: SessionFiles, preparation: Preparation) -> str:
+    """Name of the entry for a source and a preparation."""
+    content = []
+    for dataset in sorted(files.datasets, key=lambda d: d.path):
+        stat = files.fetch(dataset).stat()
+        content.append((dataset.path, stat.st_size, stat.st_mtime_ns))
+    text = json.dumps([VERSION, _READER, files.id, files.name, asdict(preparation), content])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def holds(files: SessionFiles, preparation: Preparation) -> bool:
+    """Whether there is an entry for a source and a preparation."""
+    return (folder() / (key(files, preparation) + SUFFIX)).is_file()
+
+
+def load(name: str) -> Session | None:
+    """Open an entry; None where there is none, or where it is damaged and was removed."""
+    path = folder() / (name + SUFFIX)
+    if not path.is_file():
+        return None
+    try:
+        session = open_store(path)
+    except StoreError:
+        path.unlink(missing_ok=True)
+        return None
+    try:
+        os.utime(path)
+    except OSError:
+        pass  # on a read-only disk the entry is as good
+    return session
+
+
+def keep(name: str, session: Session) -> Session:
+    """Add an entry and return the session as it is stored there, memory-mapped.
+
+    Where it cannot be written, the session itself is returned, with a note.
+    """
+    path = folder() / (name + SUFFIX)
+    try:
+        save_session(session, path)
+        return open_store(path)
+    except StoreError as error:
+        return replace(session, notes=(*session.notes, f"Not kept for next time: {error}"))
+
+
+def entries() -> list[Entry]:
+    """All entries, the last used first."""
+    found = []
+    for path in folder().glob(f"*{SUFFIX}"):
+        try:
+            title = store_title(path)
+        except MtmError:
+            title = "damaged"
+        try:
+            stat = path.stat()
+        except OSError:
+            continue
+        found.append(Entry(path, title, stat.st_size, stat.st_mtime))
+    return sorted(found, key=lambda e: -e.used)
+
+
+def clear(*, unused_days: float = 0.0) -> int:
+    """Remove entries not used for some days; return the bytes that were freed."""
+    freed = 0
+    for entry in entries():
+        if time.time() - entry.used >= unused_days * 86_400:
+            entry.path.unlink(missing_ok=True)
+            freed += entry.size
+    return freed

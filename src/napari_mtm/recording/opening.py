@@ -1,0 +1,136 @@
+"""Open a session, wherever it is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from napari_mtm.errors import SourceError
+from napari_mtm.progress import Progress, part, silent
+from napari_mtm.recording import cache
+from napari_mtm.recording.alf import (
+    FolderFiles,
+    OneFiles,
+    SessionFiles,
+    is_eid,
+    open_one,
+    sessions_below,
+)
+from napari_mtm.recording.preparation import Preparation, prepare
+from napari_mtm.recording.reading import Survey, read_recording, survey
+from napari_mtm.recording.session import Session
+from napari_mtm.recording.store import is_store, open_store
+
+if TYPE_CHECKING:
+    from one.api import One
+
+SAMPLE = "sample"
+
+
+def open_session(
+    source: str | Path,
+    *,
+    one: "One | str | Path | None" = None,
+    units: Literal["good", "all"] = "good",
+    min_rate: float = 0.0,
+    align: str = "stimOn_times",
+    window: tuple[float, float] = (-0.5, 1.5),
+    bin_size: float = 0.02,
+    progress: Progress | None = None,
+) -> Session:
+    """Open a session.
+
+    Parameters
+    ----------
+    source
+        "sample", an ALF session folder, a prepared store, or with `one` an eid.
+        A ONE cache folder will do where it holds a single session.
+    one
+        A ONE, or the folder of a ONE cache to use in local mode.
+    units
+        "good" (quality label 1) or "all" clusters.
+    min_rate
+        Least spikes/s of a unit that is kept.
+    align, window, bin_size
+        Trials column to align to ("any-time" for adjoining windows), seconds
+        around it, and seconds per bin.
+    progress
+        Called with the fraction done and a few words; it may raise
+        `napari_mtm.Cancelled`.
+
+    A store keeps the settings that it was prepared with. Other sources are
+    prepared once and kept in the cache. Raises an `MtmError` that says what is
+    wrong and what to do.
+
+    """
+    report = progress or silent
+    store = Path(source)
+    if str(source) != SAMPLE and store.is_file():
+        return open_store(store)
+    preparation = Preparation(units, min_rate, align, tuple(window), bin_size)
+    return open_files(find_files(source, one=one), preparation, progress=report)
+
+
+def open_files(
+    files: SessionFiles, preparation: Preparation, *, progress: Progress = silent
+) -> Session:
+    """Open a session's files, from the cache where it was prepared before."""
+    progress(0.0, f"looking for {files.name}")
+    name = cache.key(files, preparation)
+    known = cache.load(name)
+    if known is not None:
+        return known
+    recording = read_recording(files, progress=part(progress, 0.0, 0.2))
+    session = prepare(recording, preparation, progress=part(progress, 0.2, 0.9))
+    progress(0.9, "keeping it for next time")
+    return cache.keep(name, session)
+
+
+def survey_source(
+    source: str | Path,
+    *,
+    one: "One | str | Path | None" = None,
+    preparation: Preparation | None = None,
+) -> Survey:
+    """Say what a source holds, and what each choice of units would mean, without its spikes."""
+    return survey(find_files(source, one=one), preparation or Preparation())
+
+
+def find_files(source: str | Path, *, one: "One | str | Path | None" = None) -> SessionFiles:
+    """Find the files of a source; raise SourceError where it is nothing that we know."""
+    if str(source) == SAMPLE:
+        return FolderFiles(_only(sessions_below(sample_folder()), sample_folder()))
+    if one is not None:
+        return OneFiles(open_one(one), str(source))
+    path = Path(source)
+    if not path.exists():
+        raise SourceError(
+            f"To open session {source} by its id, name a ONE cache (one=..., or --one)."
+            if is_eid(str(source))
+            else f"There is no file or folder {source}."
+        )
+    if path.is_file():
+        raise SourceError(
+            f"{path} is a prepared session already."
+            if is_store(path)
+            else f"{path} is no session that napari-mtm can read."
+        )
+    below = sessions_below(path)
+    return FolderFiles(_only(below, path) if below else path)
+
+
+def sample_folder() -> Path:
+    """Return the ONE cache with the sample: in the package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    shipped = package / "sample_data"
+    return shipped if shipped.is_dir() else package.parents[1] / "sample_data"
+
+
+def _only(sessions: Sequence[Path], folder: Path) -> Path:
+    if len(sessions) == 1:
+        return sessions[0]
+    if not sessions:
+        raise SourceError(f"There is no session in {folder}.")
+    first = ", ".join(str(s.relative_to(folder)) for s in sessions[:3])
+    raise SourceError(
+        f"{folder} holds {len(sessions)} sessions; name one of them, for example {first}."
+    )

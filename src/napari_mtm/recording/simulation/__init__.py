@@ -1,0 +1,1 @@
+"""A simulated world of animals that share one brain and differ in everything else."""

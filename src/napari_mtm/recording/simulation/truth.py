@@ -1,0 +1,125 @@
+"""The true rates of simulated units, kept as the factors that made them."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_mtm.errors import SourceError
+
+STEP = 0.01
+"""Seconds per step of everything that changes in time."""
+
+SLOW_STEP = 0.25
+"""Seconds between the knots of a unit's private slow dynamics."""
+
+HIGHEST_RATE = 150.0
+"""Spikes/s above which no unit goes."""
+
+LATENT_LEVELS = 32
+SLOW_LEVELS = 48
+"""Levels per unit of the latents and of log rate. What is rounded to them is what
+drives the units, so the stored truth is exact, and small."""
+
+
+@dataclass(frozen=True)
+class SimulatedTruth:
+    """Factors of the log rates of all units of a session.
+
+    The rate of a unit is constant within each step of `STEP` seconds from time 0:
+    exp(base + loadings . latents + slow) spikes/s, where `latents` is (steps,
+    latents) in `LATENT_LEVELS`, `loadings` (units, latents), and `slow` (knots,
+    units) in `SLOW_LEVELS` is joined by straight lines between knots `SLOW_STEP`
+    seconds apart.
+    """
+
+    uuids: tuple[str, ...]
+    latents: npt.NDArray[np.int8]
+    base: npt.NDArray[np.float32]
+    loadings: npt.NDArray[np.float32]
+    slow: npt.NDArray[np.int8]
+
+    def rate(self, first: int, last: int, units: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Spikes/s (steps, units) in steps `first` to `last` (exclusive) of some units."""
+        columns = np.asarray(units)
+        loadings = self.loadings[columns].T / np.float32(LATENT_LEVELS)
+        log_rate = self.latents[first:last].astype(np.float32) @ loadings
+        log_rate += _joined(self.slow[:, columns], first, last)
+        log_rate += self.base[columns]
+        np.minimum(log_rate, np.float32(np.log(HIGHEST_RATE)), out=log_rate)
+        return np.exp(log_rate, out=log_rate)
+
+    def rates(
+        self, edges: npt.NDArray[np.float64], uuids: list[str]
+    ) -> npt.NDArray[np.float32]:
+        """Return expected counts (windows, bins, units) in bins with `edges` (windows, bins + 1).
+
+        Exact: the rate is integrated over each bin. Raises SourceError for a
+        unit that was not simulated.
+        """
+        index = {uuid: k for k, uuid in enumerate(self.uuids)}
+        missing = [u for u in uuids if u not in index]
+        if missing:
+            raise SourceError(f"The true rates do not include unit {missing[0]}; they are damaged.")
+        columns = np.array([index[u] for u in uuids], dtype=np.intp)
+        n_windows, n_edges = edges.shape
+        expected = np.empty((n_windows, n_edges - 1, len(columns)), dtype=np.float32)
+        for k, row in enumerate(edges):
+            first = max(int(row[0] / STEP) - 1, 0)
+            last = min(int(np.ceil(row[-1] / STEP)) + 1, len(self.latents))
+            total = np.zeros((last - first + 1, len(columns)))
+            np.cumsum(self.rate(first, last, columns) * STEP, axis=0, out=total[1:])
+            place = np.clip(row / STEP - first, 0, last - first)
+            low = np.minimum(place.astype(np.intp), last - first - 1)
+            inside = (place - low)[:, None]
+            expected[k] = np.diff(total[low] * (1 - inside) + total[low + 1] * inside, axis=0)
+        return expected
+
+    def save(self, path: Path) -> None:
+        """Write the factors beside the data."""
+        from safetensors.numpy import save_file
+
+        save_file(
+            {
+                "latents": self.latents,
+                "base": self.base,
+                "loadings": np.ascontiguousarray(self.loadings),
+                "slow": np.ascontiguousarray(self.slow),
+            },
+            path,
+            metadata={"uuids": json.dumps(self.uuids)},
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> "SimulatedTruth":
+        """Read what `save` wrote; raise SourceError where it is damaged."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="numpy") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                uuids = tuple(json.loads(file.metadata()["uuids"]))
+            return cls(uuids, **tensors)
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise SourceError(
+                f"{path}, the true rates of a simulated session, is damaged ({error})."
+            ) from None
+
+
+def rounded(values: npt.ArrayLike, levels: int) -> npt.NDArray[np.int8]:
+    """Round to whole levels, as far as eight bits reach."""
+    return np.clip(np.round(np.asarray(values) * levels), -127, 127).astype(np.int8)
+
+
+def _joined(knots: npt.NDArray[np.int8], first: int, last: int) -> npt.NDArray[np.float32]:
+    """Log rate at the middle of each step, between knots (knots, units)."""
+    place = ((np.arange(first, last) + 0.5) * (STEP / SLOW_STEP)).astype(np.float32)
+    low = np.minimum(place.astype(np.intp), len(knots) - 2)
+    weight = (place - low)[:, None]
+    near = knots[low[0] : low[-1] + 2].astype(np.float32) / np.float32(SLOW_LEVELS)
+    low = low - low[0]
+    joined = near[low]
+    joined += weight * (near[low + 1] - near[low])
+    return joined

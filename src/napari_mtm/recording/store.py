@@ -1,0 +1,337 @@
+"""The store: a prepared session in one file that opens memory-mapped.
+
+A store is a safetensors file. Large arrays are mapped, not read; the names, texts
+and settings are JSON in its header. Every array has checksums; those of small
+arrays and of stores up to `CHECKED_BYTES` are compared at each opening, those of
+larger ones when asked for, so that opening takes the same time whatever the size.
+"""
+
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from napari_mtm.errors import PreparationError, StoreError
+from napari_mtm.recording.session import Session, titled
+
+FORMAT = "napari-mtm session"
+VERSION = 1
+_MARK = json.dumps({"format": FORMAT}, separators=(",", ":"))[1:-1].encode()
+SUFFIX = ".mtm"
+
+CHECKED_BYTES = 100_000_000
+"""Stores up to this size are compared with their checksums in full when opened."""
+
+_BLOCK = 8_000_000
+_DTYPES = {
+    "U8": "u1",
+    "I8": "i1",
+    "U16": "u2",
+    "I16": "i2",
+    "U32": "u4",
+    "I32": "i4",
+    "U64": "u8",
+    "I64": "i8",
+    "F16": "f2",
+    "F32": "f4",
+    "F64": "f8",
+    "BOOL": "b1",
+}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+
+
+class _Column(BaseModel):
+    """A table's column: the name of its array, or its texts."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    array: str | None = None
+    texts: list[str] | None = None
+
+
+class _Header(BaseModel):
+    """What a store holds besides arrays."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str
+    name: str
+    window: tuple[float, float]
+    bin_size: float
+    align: str
+    simulated: bool
+    excluded: dict[str, int]
+    saturated: int
+    notes: list[str]
+    n_trials: int
+    units: list[_Column]
+    trials: list[_Column]
+    behaviour: list[str]
+    checksums: dict[str, list[int]]
+
+
+def save_session(session: Session, path: Path) -> None:
+    """Write a session as a store, beside `path` first and then in its place.
+
+    Raises StoreError where it cannot be written; nothing half-written is left.
+    """
+    arrays: dict[str, npt.NDArray[Any]] = {"counts": session.counts}
+    if session.rates is not None:
+        arrays["rates"] = session.rates
+    for name, trace in session.behaviour.items():
+        arrays[f"behaviour/{name}"] = trace
+    units = _split("units", session.units, arrays)
+    trials = _split("trials", session.trials, arrays)
+    # Wider types first, so that every array is aligned.
+    arrays = {
+        name: np.ascontiguousarray(a)
+        for name, a in sorted(arrays.items(), key=lambda item: -item[1].dtype.itemsize)
+    }
+    header = _Header(
+        id=session.id,
+        name=session.name,
+        window=session.window,
+        bin_size=session.bin_size,
+        align=session.align,
+        simulated=session.simulated,
+        excluded=dict(session.excluded),
+        saturated=session.saturated,
+        notes=list(session.notes),
+        n_trials=session.n_trials,
+        units=units,
+        trials=trials,
+        behaviour=list(session.behaviour),
+        checksums={name: _checksums(a) for name, a in arrays.items()},
+    )
+    head = _encode(header, arrays)
+    with replacing(path) as file:
+        file.write(head)
+        for array in arrays.values():
+            file.write(memoryview(array).cast("B") if array.nbytes else b"")
+
+
+def open_store(path: Path, *, verify: bool = False) -> Session:
+    """Open a store; counts and rates are read-only maps of the file.
+
+    With `verify`, every byte is compared with its checksum however large the
+    store is. Raises StoreError where the file is damaged, from a newer version,
+    or no store at all.
+    """
+    layout = _read_layout(path)
+    header = layout.header
+    everything = verify or layout.size <= CHECKED_BYTES
+    arrays = {}
+    for name in header.checksums:
+        array = layout.array(path, name)
+        if everything or array.nbytes <= _BLOCK:
+            if _checksums(array) != header.checksums[name]:
+                raise StoreError(
+                    f"{path} is damaged: {name} does not match its checksum. Prepare it again."
+                )
+        arrays[name] = array
+    try:
+        return Session(
+            id=header.id,
+            name=header.name,
+            counts=arrays["counts"],
+            units=_join(header.units, arrays, arrays["counts"].shape[2]),
+            trials=_join(header.trials, arrays, header.n_trials),
+            behaviour={name: arrays[f"behaviour/{name}"] for name in header.behaviour},
+            window=header.window,
+            bin_size=header.bin_size,
+            align=header.align,
+            rates=arrays.get("rates"),
+            simulated=header.simulated,
+            excluded=header.excluded,
+            saturated=header.saturated,
+            notes=tuple(header.notes),
+        )
+    except (KeyError, IndexError, ValueError, PreparationError) as error:
+        raise StoreError(f"{path} is damaged: its parts do not fit ({error}).") from None
+
+
+def store_title(path: Path) -> str:
+    """Name of the session in a store, from its header alone; raises StoreError as `open_store`."""
+    header = _read_layout(path).header
+    return titled(header.name, simulated=header.simulated)
+
+
+def store_path(out: Path, name: str) -> Path:
+    """Where to write a store: `out` itself, or in the folder `out` under the session's name."""
+    return out / (name.replace(" ", "_").replace("/", "_") + SUFFIX) if out.is_dir() else out
+
+
+def is_store(path: Path) -> bool:
+    """Whether a file is a store by its header; says nothing about its arrays."""
+    try:
+        return _MARK in _read_head(path)[0]
+    except StoreError:
+        return False
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Any]:
+    """Open a file beside `path` that takes its place when all was written.
+
+    Raises StoreError, and leaves what was at `path`, where that fails.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}-", delete=False
+        ) as file:
+            temporary = Path(file.name)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+        temporary = None
+    except OSError as error:
+        raise StoreError(
+            f"Cannot write {path}: {error.strerror or error}. Nothing was changed."
+        ) from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+class _Layout:
+    """Where the arrays of a store lie in its file."""
+
+    def __init__(self, header: _Header, tensors: Mapping[str, Any], start: int, size: int) -> None:
+        self.header = header
+        self.size = size
+        self._tensors = tensors
+        self._start = start
+
+    def array(self, path: Path, name: str) -> npt.NDArray[Any]:
+        """Map an array; a small one is read."""
+        try:
+            about = self._tensors[name]
+            dtype = np.dtype(_DTYPES[about["dtype"]]).newbyteorder("<")
+            shape = tuple(int(n) for n in about["shape"])
+            first, last = (int(n) for n in about["data_offsets"])
+        except (KeyError, TypeError, ValueError):
+            raise StoreError(f"{path} is damaged: {name} is not described.") from None
+        if first < 0 or last - first != int(np.prod(shape)) * dtype.itemsize:
+            raise StoreError(f"{path} is damaged: {name} has the wrong size.")
+        if self._start + last > self.size:
+            raise StoreError(
+                f"{path} is cut short: {self.size} bytes of {self._start + last}. Prepare it again."
+            )
+        if first == last:
+            return np.empty(shape, dtype)
+        return np.memmap(path, dtype, "r", self._start + first, shape)
+
+
+def _encode(header: _Header, arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Write what comes before the arrays: the length of a JSON text, and the text.
+
+    The format is safetensors', written here so that arrays go to the file without
+    a copy in memory, and so that the same session gives the same bytes.
+    """
+    session = header.model_dump_json()
+    layout: dict[str, Any] = {
+        "__metadata__": {
+            "format": FORMAT,
+            "version": str(VERSION),
+            "session_checksum": str(zlib.crc32(session.encode())),
+            "session": session,
+        }
+    }
+    offset = 0
+    for name, array in arrays.items():
+        layout[name] = {
+            "dtype": _NAMES[array.dtype.str.lstrip("<|=")],
+            "shape": list(array.shape),
+            "data_offsets": [offset, offset + array.nbytes],
+        }
+        offset += array.nbytes
+    text = json.dumps(layout, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # arrays begin aligned
+    return len(text).to_bytes(8, "little") + text
+
+
+def _read_head(path: Path) -> tuple[bytes, int]:
+    """Return the header's text and the size of the file."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            text = file.read(min(length, size))
+    except OSError as error:
+        raise StoreError(f"Cannot read {path}: {error.strerror or error}.") from None
+    if len(text) < length or length < 2:
+        raise StoreError(
+            f"{path} is cut short. Prepare it again."
+            if _MARK in text
+            else f"{path} is not a prepared session, or cut short."
+        )
+    return text, size
+
+
+def _read_layout(path: Path) -> _Layout:
+    text, size = _read_head(path)
+    if _MARK not in text:
+        raise StoreError(f"{path} is not a prepared session.")
+    try:
+        tensors = json.loads(text)
+        metadata = tensors.pop("__metadata__")
+        version = int(metadata["version"])
+        session = metadata["session"]
+        checksum = int(metadata["session_checksum"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise StoreError(f"{path} is damaged: its header cannot be read.") from None
+    if version > VERSION:
+        raise StoreError(
+            f"{path} is from a newer napari-mtm (store version {version}, this one reads "
+            f"{VERSION}). Update napari-mtm, or prepare the session again."
+        )
+    if zlib.crc32(session.encode()) != checksum:
+        raise StoreError(f"{path} is damaged: its header does not match its checksum.")
+    try:
+        header = _Header.model_validate_json(session)
+    except ValidationError as error:
+        raise StoreError(f"{path} is damaged: {error.errors()[0]['msg']} in its header.") from None
+    return _Layout(header, tensors, 8 + len(text), size)
+
+
+def _checksums(array: npt.NDArray[Any]) -> list[int]:
+    """CRC of each block of an array, computed on all cores."""
+    if array.nbytes == 0:
+        return []
+    flat = memoryview(np.ascontiguousarray(array)).cast("B")
+    blocks = [flat[i : i + _BLOCK] for i in range(0, len(flat), _BLOCK)]
+    if len(blocks) == 1:
+        return [zlib.crc32(blocks[0])]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(zlib.crc32, blocks))
+
+
+def _split(table: str, frame: pd.DataFrame, arrays: dict[str, Any]) -> list[_Column]:
+    """Put a table's numeric columns among the arrays; describe all columns in order."""
+    columns = []
+    for name in frame:
+        values = frame[name].to_numpy()
+        if values.dtype.kind in "iufb":
+            arrays[f"{table}/{name}"] = values
+            columns.append(_Column(name=str(name), array=f"{table}/{name}"))
+        else:
+            columns.append(_Column(name=str(name), texts=[str(v) for v in values]))
+    return columns
+
+
+def _join(columns: list[_Column], arrays: Mapping[str, Any], n: int) -> pd.DataFrame:
+    data = {c.name: np.array(arrays[c.array]) if c.array else c.texts for c in columns}
+    return pd.DataFrame(data, index=range(n))

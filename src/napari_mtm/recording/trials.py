@@ -1,0 +1,95 @@
+"""Trials: which are kept, and what each was, in IBL's column names."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+MIN_REACTION_TIME = 0.08
+MAX_REACTION_TIME = 2.0
+MAX_FEEDBACK_DELAY = 10.0
+
+_NEEDED = (
+    "stimOn_times",
+    "choice",
+    "feedback_times",
+    "probabilityLeft",
+    "firstMovement_times",
+    "feedbackType",
+)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """`keep` marks the trials to use; `excluded` counts the others, each under one reason."""
+
+    keep: npt.NDArray[np.bool_]
+    excluded: dict[str, int]
+
+
+def select_trials(
+    trials: pd.DataFrame, align: str, window: tuple[float, float], recorded: tuple[float, float]
+) -> Selection:
+    """Choose trials as the field does for the IBL task.
+
+    Excluded are trials without a time to align to, with a missing value, without
+    a choice, with a reaction time under 0.08 s or over 2 s, with feedback more
+    than 10 s after the go cue, or whose window reaches beyond what was recorded.
+    A trial counts under the first reason that it meets; criteria that need a
+    column the table lacks are left out.
+    """
+    keep = np.ones(len(trials), dtype=bool)
+    excluded: dict[str, int] = {}
+
+    def drop(bad: npt.ArrayLike, reason: str) -> None:
+        hit = keep & np.asarray(bad, dtype=bool)
+        if hit.any():
+            excluded[reason] = int(hit.sum())
+            keep[hit] = False
+
+    time = column(trials, align)
+    drop(np.isnan(time), f"no {align}")
+    for name in _NEEDED:
+        if name in trials and name != align:
+            drop(np.isnan(column(trials, name)), f"no {name}")
+    drop(column(trials, "choice") == 0, "no choice made")
+    reaction = reaction_times(trials)
+    drop(reaction < MIN_REACTION_TIME, f"reaction time under {MIN_REACTION_TIME} s")
+    drop(reaction > MAX_REACTION_TIME, f"reaction time over {MAX_REACTION_TIME:g} s")
+    delay = column(trials, "feedback_times") - column(trials, "goCue_times")
+    drop(delay > MAX_FEEDBACK_DELAY, f"feedback over {MAX_FEEDBACK_DELAY:g} s after the go cue")
+    outside = (time + window[0] < recorded[0]) | (time + window[1] > recorded[1])
+    drop(outside, "window outside the recording")
+    return Selection(keep, excluded)
+
+
+def column(trials: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
+    """Return a column as floats; all NaN where the table lacks it."""
+    if name not in trials:
+        return np.full(len(trials), np.nan)
+    return np.asarray(trials[name], dtype=np.float64)
+
+
+def reaction_times(trials: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """First movement after stimulus onset, in seconds; NaN where not known."""
+    return column(trials, "firstMovement_times") - column(trials, "stimOn_times")
+
+
+def signed_contrast(trials: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Contrast from -1 (left) to 1 (right), NaN where there was no stimulus.
+
+    A stimulus of zero contrast still has a side: it is -0.0 on the left, which
+    `numpy.signbit` tells apart.
+    """
+    left, right = column(trials, "contrastLeft"), column(trials, "contrastRight")
+    return np.where(np.isnan(right), -left, right)
+
+
+def chose_right(trials: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """1 where the animal chose right, 0 where left, NaN otherwise.
+
+    IBL writes -1 for the wheel turn that answers a stimulus on the right.
+    """
+    choice = column(trials, "choice")
+    return np.where(np.isin(choice, (-1, 1)), (choice == -1).astype(float), np.nan)

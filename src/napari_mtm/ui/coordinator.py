@@ -1,0 +1,293 @@
+"""The state of one viewer: which session is open and how it is shown.
+
+Views (the session dock, the frame around the canvas) listen to the signals and
+call the methods; they never call each other. Works on a viewer without a window.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, ref
+
+import numpy as np
+import numpy.typing as npt
+from psygnal import Signal
+
+from napari_mtm.recording.ordering import ORDERS
+from napari_mtm.recording.regions import Region, runs_of_regions
+from napari_mtm.recording.session import Session
+from napari_mtm.ui.geometry import View
+from napari_mtm.ui.raster import RasterData, raster_style, row_height
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image
+
+KEY = "napari_mtm"
+"""Where a raster layer's metadata keeps its session."""
+
+
+@dataclass(frozen=True)
+class Hover:
+    """What lies under the cursor: a unit, a bin, and the spikes in it on this trial."""
+
+    unit: int
+    time: float
+    count: int
+
+
+class Coordinator:
+    """Holds the session of one viewer, its raster layer, and the order of its rows."""
+
+    session_changed = Signal()
+    """Another session is open, or none."""
+    rows_changed = Signal()
+    """The rows show other units, or in another order."""
+    trial_changed = Signal()
+    view_changed = Signal()
+    """The camera or the size of the canvas changed."""
+    limits_changed = Signal()
+    theme_changed = Signal()
+    hovered = Signal(object)
+    """A `Hover`, or None where the cursor is not on the raster."""
+
+    def __init__(self, viewer: "ViewerModel") -> None:
+        self._viewer = ref(viewer)
+        self._layer: Image | None = None
+        self.session: Session | None = None
+        self.order = "region"
+        self.shown: frozenset[str] = frozenset()
+        self.rows: npt.NDArray[np.intp] = np.empty(0, dtype=np.intp)
+        self._positions: dict[str, npt.NDArray[np.intp]] = {}
+        self._trial = -1
+        viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.layers.events.removed.connect(self._on_removed)
+        viewer.dims.events.current_step.connect(self._on_step)
+        viewer.scene.camera.events.connect(self._on_camera)
+        viewer.canvas.events.size.connect(self._on_canvas_size)
+        viewer.events.theme.connect(self._on_theme)
+        viewer.mouse_move_callbacks.append(self._on_mouse_move)
+        for layer in viewer.layers:
+            self._adopt(layer)
+
+    @property
+    def viewer(self) -> "ViewerModel":
+        """The viewer; raises RuntimeError once it is gone."""
+        viewer = self._viewer()
+        if viewer is None:
+            raise RuntimeError("The viewer is closed.")
+        return viewer
+
+    @property
+    def layer(self) -> "Image | None":
+        """The raster layer of the open session."""
+        return self._layer
+
+    @property
+    def trial(self) -> int:
+        """Index of the trial that is shown."""
+        if self.session is None:
+            return 0
+        step = int(self.viewer.dims.current_step[0])
+        return min(max(step, 0), self.session.n_trials - 1)
+
+    @property
+    def dark(self) -> bool:
+        """Whether napari's theme is a dark one."""
+        from napari.utils.theme import get_theme
+
+        return get_theme(self.viewer.theme).type == "dark"
+
+    @property
+    def view(self) -> View:
+        """What the canvas shows."""
+        camera, size = self.viewer.scene.camera, self.viewer.canvas.size
+        return View(
+            (float(camera.center[-2]), float(camera.center[-1])),
+            float(camera.zoom),
+            (int(size[0]), int(size[1])),
+        )
+
+    @property
+    def bands(self) -> tuple[Region, ...]:
+        """Runs of rows that show units of one region, from top to bottom."""
+        if self.session is None:
+            return ()
+        names = self.session.units["region"].to_numpy()[self.rows]
+        colours = {r.name: r.colour for r in self.session.regions}
+        return tuple(
+            Region(b.name, b.full_name, b.order, colours[b.name], b.units)
+            for b in runs_of_regions(names)
+        )
+
+    @property
+    def row_pixels(self) -> float:
+        """Height of a row on screen, in pixels."""
+        return 0.0 if self._layer is None else float(self._layer.scale[-2]) * self.view.zoom
+
+    def show(self, session: Session) -> None:
+        """Show a session in place of the one that is open."""
+        self._remove_layer()
+        data, style = raster(session, self.viewer)
+        self.viewer.add_image(data, **style)  # adopted when inserted
+
+    def close(self) -> None:
+        """Close the session and remove its layer."""
+        self._remove_layer()
+
+    def set_order(self, name: str, positions: npt.NDArray[np.intp] | None = None) -> None:
+        """Order the rows by a name in `ordering.ORDERS`, computed here unless it is given."""
+        if self.session is None:
+            return
+        if positions is not None:
+            self._positions[name] = positions
+        elif name not in self._positions:
+            self._positions[name] = ORDERS[name](self.session)
+        self.order = name
+        self._update_rows()
+
+    def has_order(self, name: str) -> bool:
+        """Whether an order is known already for this session."""
+        return name in self._positions
+
+    def set_shown(self, regions: Iterable[str]) -> None:
+        """Show only the units of these regions; at least one of them must have any."""
+        if self.session is None:
+            return
+        known = {r.name for r in self.session.regions}
+        shown = frozenset(regions) & known
+        if shown and shown != self.shown:
+            self.shown = shown
+            self._update_rows()
+
+    def set_limits(self, low: float, high: float) -> None:
+        """Draw counts from `low` (background) to `high` (brightest)."""
+        if self._layer is not None:
+            self._layer.contrast_limits = (low, max(high, low + 1e-3))
+
+    def fit(self) -> None:
+        """Let the raster fill the canvas."""
+        if self.session is None or self._layer is None:
+            return
+        height, width = self.viewer.canvas.size
+        start, stop = self.session.window
+        row = row_height(self.session, len(self.rows), width / max(height, 1))
+        if not np.isclose(self._layer.scale[-2], row, rtol=1e-6):
+            self._layer.scale = (1.0, row, self.session.bin_size)
+        camera = self.viewer.scene.camera
+        camera.center = (0.0, row * (len(self.rows) - 1) / 2, (start + stop) / 2)
+        camera.zoom = width / (stop - start)
+
+    def unit_lines(self, unit: int) -> tuple[str, str]:
+        """Say in two lines which unit this is: region and id, then depth and rate."""
+        assert self.session is not None
+        row = self.session.units.iloc[unit]
+        finest = f" ({row['acronym']})" if row["acronym"] != row["region"] else ""
+        depth = f"{row['depth']:.0f} µm" if np.isfinite(row["depth"]) else "depth not known"
+        place = f"{row['probe']} #{row['cluster']}".strip()
+        return (
+            f"{row['region']}{finest}, {place}, {str(row['uuid'])[:8]}",
+            f"{depth}, {row['firing_rate']:.2g} spikes/s",
+        )
+
+    def _on_inserted(self, event: Any) -> None:
+        self._adopt(event.value)
+
+    def _adopt(self, layer: Any) -> None:
+        session = layer.metadata.get(KEY, {}).get("session")
+        if not isinstance(session, Session) or layer is self._layer:
+            return
+        self._remove_layer()
+        self._layer = layer
+        self.session = session
+        self.order = "region"
+        self.shown = frozenset(r.name for r in session.regions)
+        self._positions = {"region": layer.data.rows}
+        self.rows = layer.data.rows
+        self._trial = -1
+        layer.events.contrast_limits.connect(self._on_limits)
+        self.viewer.dims.set_current_step(0, 0)
+        self.fit()
+        self.session_changed.emit()
+        self._on_step()
+
+    def _on_removed(self, event: Any) -> None:
+        if event.value is self._layer:
+            self._layer = None
+            self.session = None
+            self.rows = np.empty(0, dtype=np.intp)
+            self.session_changed.emit()
+
+    def _remove_layer(self) -> None:
+        layer, viewer = self._layer, self._viewer()
+        if layer is not None and viewer is not None and layer in viewer.layers:
+            viewer.layers.remove(layer)
+
+    def _update_rows(self) -> None:
+        assert self.session is not None and self._layer is not None
+        order = self._positions[self.order]
+        names = self.session.units["region"].to_numpy()[order]
+        self.rows = order[np.isin(names, list(self.shown))]
+        self._layer.data = RasterData(self.session.counts, self.rows)
+        self.fit()
+        self.rows_changed.emit()
+
+    def _on_step(self, event: Any = None) -> None:
+        if self.session is not None and self.trial != self._trial:
+            self._trial = self.trial
+            self.trial_changed.emit()
+
+    def _on_camera(self, event: Any = None) -> None:
+        if self.session is not None:
+            self.view_changed.emit()
+
+    def _on_canvas_size(self, event: Any = None) -> None:
+        if self._layer is not None:
+            self.fit()
+            self.view_changed.emit()
+
+    def _on_theme(self, event: Any = None) -> None:
+        if self._layer is not None and self._layer.colormap.name in ("gray", "gray_r"):
+            self._layer.colormap = "gray" if self.dark else "gray_r"
+        self.theme_changed.emit()
+
+    def _on_limits(self, event: Any = None) -> None:
+        self.limits_changed.emit()
+
+    def _on_mouse_move(self, viewer: Any, event: Any) -> None:
+        self.hovered.emit(self._under(event.position))
+
+    def _under(self, position: Any) -> Hover | None:
+        if self.session is None or self._layer is None or len(position) < 3:
+            return None
+        _, row, column = self._layer.world_to_data(position)[-3:]
+        row, column = int(np.round(row)), int(np.round(column))
+        if not (0 <= row < len(self.rows) and 0 <= column < self.session.n_bins):
+            return None
+        unit = int(self.rows[row])
+        time = self.session.window[0] + column * self.session.bin_size
+        return Hover(unit, time, int(self.session.counts[self.trial, column, unit]))
+
+
+def raster(session: Session, viewer: "ViewerModel | None") -> tuple[RasterData, dict[str, Any]]:
+    """Data and keywords of the layer that shows a session, for `viewer.add_image`."""
+    from napari.utils.theme import get_theme
+
+    rows = ORDERS["region"](session)
+    dark = viewer is None or get_theme(viewer.theme).type == "dark"
+    height, width = viewer.canvas.size if viewer is not None else (1, 1)
+    style = raster_style(session, len(rows), dark=dark, aspect=width / max(height, 1))
+    keywords = style.as_layer()
+    keywords["metadata"] = {KEY: {"session": session}}
+    return RasterData(session.counts, rows), keywords
+
+
+_coordinators: "WeakKeyDictionary[ViewerModel, Coordinator]" = WeakKeyDictionary()
+
+
+def coordinator_of(viewer: "ViewerModel") -> Coordinator:
+    """Return the coordinator of a viewer; one is made at the first call."""
+    viewer = getattr(viewer, "__wrapped__", viewer)  # plugins are handed a proxy
+    if viewer not in _coordinators:
+        _coordinators[viewer] = Coordinator(viewer)
+    return _coordinators[viewer]

@@ -1,0 +1,381 @@
+"""The frame around napari's canvas: regions at the left, time below, events above.
+
+The raster itself is drawn by napari; the frame follows its camera. The parts are
+plain widgets beside the canvas and thin ones on it, so that stepping through
+trials moves a few pixels and redraws no layer.
+"""
+
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QEvent, QObject, QRectF, Qt
+from qtpy.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPaintEvent
+from qtpy.QtWidgets import QLabel, QToolTip, QVBoxLayout, QWidget
+
+from napari_mtm.recording.regions import Region
+from napari_mtm.ui.coordinator import Coordinator, Hover
+from napari_mtm.ui.geometry import Band, nice_ticks, spread_labels
+from napari_mtm.ui.trial_text import Event, axis_title, trial_events
+
+GUTTER_WIDTH = 78
+_BAR_WIDTH = 12
+_AXIS_HEIGHT = 34
+_EVENTS_HEIGHT = 20
+_PIXELS_PER_TICK = 70
+_HOVER_OFFSET = 16
+
+
+class _Strip(QWidget):
+    """A part of the frame: paints in the colours of napari's theme."""
+
+    def __init__(self, coordinator: Coordinator, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.coordinator = coordinator
+        self.setObjectName(f"napari-mtm {type(self).__name__.lower()}")
+
+    def painter(self) -> QPainter:
+        """Begin to paint on the theme's background, in the theme's text colour."""
+        from napari.utils.theme import get_theme
+
+        theme = get_theme(self.coordinator.viewer.theme)
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), QColor(theme.background.as_hex()))
+        painter.setPen(QColor(theme.text.as_hex()))
+        font = QFont(self.font())
+        font.setPixelSize(11)
+        painter.setFont(font)
+        return painter
+
+
+class Gutter(_Strip):
+    """Colours and names of the regions beside their rows."""
+
+    def __init__(self, coordinator: Coordinator, parent: QWidget) -> None:
+        super().__init__(coordinator, parent)
+        self.setMouseTracking(True)
+
+    def bands(self) -> list[Band]:
+        """Regions of the rows as they lie on screen."""
+        coordinator = self.coordinator
+        if coordinator.session is None or coordinator.layer is None:
+            return []
+        view, height = coordinator.view, float(coordinator.layer.scale[-2])
+        return [
+            Band(
+                b.name,
+                b.colour,
+                view.to_y((b.units.start - 0.5) * height),
+                view.to_y((b.units.stop - 0.5) * height),
+            )
+            for b in coordinator.bands
+        ]
+
+    def region_at(self, y: float) -> Region | None:
+        """Region of the row at a pixel of the gutter."""
+        for region, band in zip(self.coordinator.bands, self.bands(), strict=True):
+            if band.top <= y < band.bottom:
+                return region
+        return None
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Paint bars, names, and leaders from bars to names that had to move."""
+        painter = self.painter()
+        text = painter.pen().color()
+        bands = self.bands()
+        left = self.width() - _BAR_WIDTH
+        for band in bands:
+            top, bottom = max(band.top, 0.0), min(band.bottom, float(self.height()))
+            if bottom > top:
+                painter.fillRect(QRectF(left, top, _BAR_WIDTH, bottom - top), QColor(*band.colour))
+        line = QFontMetricsF(painter.font()).height()
+        faint = QColor(text)
+        faint.setAlphaF(0.5)
+        if len(bands) > 2 * len({b.name for b in bands}):
+            # Rows of all regions are mixed: only runs as tall as a name get one.
+            bands = [b for b in bands if b.height >= line]
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        for band, centre in spread_labels(bands, line, self.height()):
+            middle = (max(band.top, 0.0) + min(band.bottom, float(self.height()))) / 2
+            painter.setPen(faint)
+            painter.drawLine(left - 8, round(centre), left - 1, round(middle))
+            painter.setPen(text)
+            box = QRectF(2, centre - line / 2, left - 12, line)
+            metrics = QFontMetricsF(painter.font())
+            name = metrics.elidedText(band.name, Qt.TextElideMode.ElideRight, box.width())
+            painter.drawText(
+                box, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, name
+            )
+        painter.end()
+
+    def event(self, event: QEvent | None) -> bool:
+        """Show a region's full name and size as a tooltip."""
+        if event is not None and event.type() == QEvent.Type.ToolTip:
+            region = self.region_at(event.pos().y())
+            if region is None:
+                QToolTip.hideText()
+            else:
+                whole = sum(b.size for b in self.coordinator.bands if b.name == region.name)
+                text = f"{region.name}: {region.full_name}, {whole} units"
+                QToolTip.showText(event.globalPos(), text, self)
+            return True
+        return super().event(event)
+
+
+class TimeAxis(_Strip):
+    """Seconds from the event, below the canvas."""
+
+    def __init__(self, coordinator: Coordinator, parent: QWidget) -> None:
+        super().__init__(coordinator, parent)
+        self.setFixedHeight(_AXIS_HEIGHT)
+
+    def ticks(self) -> list[float]:
+        """Times that are marked."""
+        view, session = self.coordinator.view, self.coordinator.session
+        if session is None:
+            return []
+        low, high = (float(np.clip(x, *session.window)) for x in view.x_range)
+        return nice_ticks(low, high, max(self.width() // _PIXELS_PER_TICK, 1))
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Paint ticks, numbers and what they count from."""
+        painter = self.painter()
+        session = self.coordinator.session
+        if session is None:
+            painter.end()
+            return
+        for tick in self.ticks():
+            x = self.coordinator.view.to_x(tick)
+            painter.drawLine(round(x), 0, round(x), 4)
+            # The outermost numbers stay inside.
+            centre = min(max(x, 14.0), self.width() - 14.0)
+            box = QRectF(centre - 30, 4, 60, 13)
+            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, f"{tick:g}")
+        box = QRectF(0, 17, self.width(), 15)
+        painter.drawText(box, Qt.AlignmentFlag.AlignCenter, axis_title(session))
+        painter.end()
+
+
+class EventStrip(_Strip):
+    """Names of the trial's events, above their lines."""
+
+    def __init__(self, coordinator: Coordinator, parent: QWidget) -> None:
+        super().__init__(coordinator, parent)
+        self.setFixedHeight(_EVENTS_HEIGHT)
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Paint the names from left to right, each at its line or after the one before."""
+        painter = self.painter()
+        text_colour = painter.pen().color()
+        metrics = QFontMetricsF(painter.font())
+        free_from = 0.0
+        for mark in sorted(_events(self.coordinator), key=lambda e: e.time):
+            x = self.coordinator.view.to_x(mark.time)
+            if not -1 <= x <= self.width() + 1:
+                continue
+            width = metrics.horizontalAdvance(mark.name)
+            start = min(max(x + 3, free_from), self.width() - width)
+            painter.setPen(QColor(mark.colour))
+            painter.drawLine(round(x), self.height() - 4, round(x), self.height())
+            painter.drawText(
+                QRectF(start, 1, width + 2, self.height() - 5),
+                Qt.AlignmentFlag.AlignVCenter,
+                mark.name,
+            )
+            free_from = start + width + 10
+        painter.setPen(text_colour)
+        self._paint_warning(painter, free_from)
+        painter.end()
+
+    def _paint_warning(self, painter: QPainter, free_from: float) -> None:
+        """Say so where there are more rows than pixels to draw them."""
+        coordinator = self.coordinator
+        if coordinator.layer is None or coordinator.row_pixels >= 1:
+            return
+        text = f"{1 / coordinator.row_pixels:.1f} units per pixel: zoom in to see each"
+        width = QFontMetricsF(painter.font()).horizontalAdvance(text)
+        start = self.width() - width - 4
+        if start > free_from:
+            box = QRectF(start, 1, width + 2, self.height() - 5)
+            painter.drawText(box, Qt.AlignmentFlag.AlignVCenter, text)
+
+
+class _EventLine(QWidget):
+    """A vertical line on the canvas."""
+
+    def __init__(self, canvas: QWidget) -> None:
+        super().__init__(canvas)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self._colour = QColor("white")
+
+    def place(self, x: float, height: int, colour: str) -> None:
+        """Move the line to a pixel column."""
+        self._colour = QColor(colour)
+        self._colour.setAlphaF(0.8)
+        self.setGeometry(round(x), 0, 1, height)
+        self.show()
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Paint the line."""
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), self._colour)
+        painter.end()
+
+
+class HoverLabel(QLabel):
+    """What lies under the cursor, beside it."""
+
+    def __init__(self, coordinator: Coordinator, canvas: QWidget) -> None:
+        super().__init__(canvas)
+        self.setObjectName("napari-mtm hover")
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.setMargin(4)
+        self._coordinator = coordinator
+        self.recolour()
+        self.hide()
+
+    def recolour(self) -> None:
+        """Take the colours of napari's theme."""
+        from napari.utils.theme import get_theme
+
+        theme = get_theme(self._coordinator.viewer.theme)
+        self.setStyleSheet(
+            f"QLabel {{ background: {theme.foreground.as_hex()}; color: {theme.text.as_hex()};"
+            f" border: 1px solid {theme.secondary.as_hex()}; border-radius: 3px;"
+            " font-size: 11px; }"
+        )
+
+    def tell(self, hover: Hover | None, canvas: QWidget) -> None:
+        """Show what is under the cursor, or nothing."""
+        if hover is None or self._coordinator.session is None:
+            self.hide()
+            return
+        lines = self._coordinator.unit_lines(hover.unit)
+        self.setText("\n".join((*lines, hover_line(hover))))
+        self.adjustSize()
+        cursor = canvas.mapFromGlobal(canvas.cursor().pos())
+        x = min(cursor.x() + _HOVER_OFFSET, canvas.width() - self.width())
+        y = cursor.y() + _HOVER_OFFSET
+        if y + self.height() > canvas.height():
+            y = cursor.y() - self.height() - _HOVER_OFFSET
+        self.move(max(x, 0), max(y, 0))
+        self.show()
+
+
+def hover_line(hover: Hover) -> str:
+    """Say when the cursor is, and how many spikes are there."""
+    return f"{hover.time:.2f} s: " + ("1 spike" if hover.count == 1 else f"{hover.count} spikes")
+
+
+class CanvasFrame(QObject):
+    """Puts the frame around the canvas of a napari window while a session is open."""
+
+    def __init__(self, coordinator: Coordinator, canvas: QWidget) -> None:
+        parent = canvas.parentWidget()
+        assert parent is not None
+        super().__init__(parent)
+        layout = parent.layout()
+        assert isinstance(layout, QVBoxLayout)
+        self._coordinator = coordinator
+        self._canvas = canvas
+        self._layout = layout
+        self.gutter = Gutter(coordinator, parent)
+        self.events = EventStrip(coordinator, parent)
+        self.axis = TimeAxis(coordinator, parent)
+        self.hover = HoverLabel(coordinator, canvas)
+        self.lines: list[_EventLine] = []
+        place = layout.indexOf(canvas)
+        layout.insertWidget(place, self.events)
+        layout.insertWidget(place + 2, self.axis)
+        canvas.installEventFilter(self)
+        coordinator.session_changed.connect(self._on_session)
+        coordinator.rows_changed.connect(self._on_rows)
+        coordinator.trial_changed.connect(self._on_trial)
+        coordinator.view_changed.connect(self._on_view)
+        coordinator.theme_changed.connect(self._on_theme)
+        coordinator.hovered.connect(self._on_hover)
+        self._on_session()
+
+    def remove(self) -> None:
+        """Stop following the coordinator; the widgets go with the window."""
+        coordinator = self._coordinator
+        coordinator.session_changed.disconnect(self._on_session)
+        coordinator.rows_changed.disconnect(self._on_rows)
+        coordinator.trial_changed.disconnect(self._on_trial)
+        coordinator.view_changed.disconnect(self._on_view)
+        coordinator.theme_changed.disconnect(self._on_theme)
+        coordinator.hovered.disconnect(self._on_hover)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Keep the gutter beside the canvas, and hide the hover when the cursor leaves."""
+        if event is not None and watched is self._canvas:
+            if event.type() in (QEvent.Type.Resize, QEvent.Type.Move):
+                self._place()
+            elif event.type() == QEvent.Type.Leave:
+                self.hover.hide()
+        return False
+
+    def _on_session(self) -> None:
+        open_ = self._coordinator.session is not None
+        for part in (self.gutter, self.events, self.axis):
+            part.setVisible(open_)
+        margins = self._layout.contentsMargins()
+        self._layout.setContentsMargins(
+            GUTTER_WIDTH if open_ else 0, margins.top(), margins.right(), margins.bottom()
+        )
+        self.hover.hide()
+        self._place()
+        self._on_view()
+
+    def _on_rows(self) -> None:
+        self.gutter.update()
+
+    def _on_trial(self) -> None:
+        self._place_lines()
+        self.events.update()
+
+    def _on_view(self) -> None:
+        self._place_lines()
+        for part in (self.gutter, self.events, self.axis):
+            part.update()
+
+    def _on_theme(self) -> None:
+        self.hover.recolour()
+        self._on_view()
+
+    def _on_hover(self, hover: Hover | None) -> None:
+        self.hover.tell(hover if self._canvas.underMouse() else None, self._canvas)
+
+    def _place(self) -> None:
+        canvas = self._canvas.geometry()
+        self.gutter.setGeometry(0, canvas.y(), GUTTER_WIDTH, canvas.height())
+        self._place_lines()
+
+    def _place_lines(self) -> None:
+        marks = _events(self._coordinator)
+        while len(self.lines) < len(marks):
+            self.lines.append(_EventLine(self._canvas))
+        view = self._coordinator.view
+        for line, mark in zip(self.lines, marks, strict=False):
+            line.place(view.to_x(mark.time), self._canvas.height(), mark.colour)
+        for line in self.lines[len(marks) :]:
+            line.hide()
+
+
+def _events(coordinator: Coordinator) -> list[Event]:
+    if coordinator.session is None:
+        return []
+    return trial_events(coordinator.session, coordinator.trial)
+
+
+def find_canvas(window: Any) -> QWidget | None:
+    """Find the canvas of a napari window, if it is laid out as we know it."""
+    try:
+        from qtpy.QtOpenGLWidgets import QOpenGLWidget
+    except ImportError:  # Qt 5
+        from qtpy.QtWidgets import QOpenGLWidget
+    central = window.centralWidget()
+    for canvas in central.findChildren(QOpenGLWidget) if central is not None else ():
+        parent = canvas.parentWidget()
+        if parent is not None and isinstance(parent.layout(), QVBoxLayout):
+            return canvas
+    return None

@@ -1,0 +1,62 @@
+"""Open napari on a session, on Qt 6."""
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_mtm.errors import MtmError
+
+if TYPE_CHECKING:
+    from napari_mtm.recording.preparation import Preparation
+
+_QT6 = {"pyqt6": "PyQt6", "pyside6": "PySide6"}
+
+
+def choose_qt() -> None:
+    """Let qtpy use an installed Qt 6, unless the user chose a binding through QT_API.
+
+    ibllib brings PyQt5, which qtpy would prefer and napari no longer supports.
+    Raises MtmError where there is no Qt 6 binding.
+    """
+    if os.environ.get("QT_API") or "qtpy" in sys.modules:
+        return
+    for api, package in _QT6.items():
+        if find_spec(package) is not None:
+            os.environ["QT_API"] = api
+            return
+    raise MtmError(
+        "There is no Qt 6 to draw a window with. Install one with: pip install 'napari-mtm[all]'"
+    )
+
+
+def launch(source: str, *, one: str | None, preparation: "Preparation | None") -> None:
+    """Open napari with a session and run until its window is closed.
+
+    A source that does not exist is refused before a window opens.
+    """
+    choose_qt()
+    from napari_mtm.recording.opening import find_files
+    from napari_mtm.recording.preparation import Preparation
+    from napari_mtm.recording.store import is_store
+
+    if not is_store(Path(source)):
+        find_files(source, one=one)
+    import napari
+
+    viewer = window(source, one=one, preparation=preparation or Preparation())
+    viewer.show()
+    napari.run()
+
+
+def window(source: str, *, one: str | None, preparation: "Preparation") -> Any:
+    """Make a napari viewer that opens a session, and return it."""
+    import napari
+
+    from napari_mtm.ui.open_dialog import Request
+    from napari_mtm.ui.session_dock import open_in_dock
+
+    viewer = napari.Viewer(title="napari-mtm", show=False)
+    open_in_dock(viewer, Request(source, one, preparation))
+    return viewer
