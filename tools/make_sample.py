@@ -7,7 +7,7 @@ from napari_mtm.recording.simulation.animal import Recipe
 from napari_mtm.recording.simulation.cache_writer import simulate
 
 SAMPLE = Path(__file__).parents[1] / "sample_data"
-RECIPE = Recipe(seed=109, units=110, trials=250)
+RECIPE = Recipe(seed=176, units=110, trials=250)
 
 if __name__ == "__main__":
     shutil.rmtree(SAMPLE, ignore_errors=True)

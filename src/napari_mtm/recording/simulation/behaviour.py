@@ -127,10 +127,10 @@ def _decide(
     signed_contrast: Floats, side: Floats, belief: Floats, rng: np.random.Generator
 ) -> _Decisions:
     n, steps = len(side), int(_HORIZON / STEP)
-    engaged = rng.random(n) > 0.14
+    engaged = rng.random(n) > rng.beta(2, 10)  # some animals are more often elsewhere
     drift = 4.5 * np.tanh(np.abs(signed_contrast) / 0.2) * side + 0.9 * belief
     drift = np.where(engaged, drift, 0.25 * drift)
-    bound = np.where(engaged, 0.4, 1.3)
+    bound = np.where(engaged, 0.4, 1.6)
     noise = rng.standard_normal((n, steps)) * np.sqrt(STEP)
     path = 0.12 * belief[:, None] + np.cumsum(drift[:, None] * STEP + noise, axis=1)
     crossed = np.abs(path) >= bound[:, None]
