@@ -9,7 +9,7 @@ FOLDER holds real tables: `ibllib_trials_test/trials_*.csv` and
 import sys
 from pathlib import Path
 
-import matplotlib
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
@@ -17,8 +17,8 @@ from napari_mtm.recording.regions import to_beryl
 from napari_mtm.recording.simulation.animal import Animal, Recipe, simulate_animal
 from napari_mtm.recording.simulation.areas import REPEATED_SITE
 
-matplotlib.use("agg")
-import matplotlib.pyplot as plt  # noqa: E402  (after the backend is chosen)
+mpl.use("agg")
+import matplotlib.pyplot as plt
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -72,7 +72,14 @@ def _draw_behaviour(real: list[pd.DataFrame], simulated: list[pd.DataFrame]) -> 
             left.plot(response, share, color=colour, lw=1, alpha=0.7, label=label)
             contrast = (trials["feedbackType"] > 0).groupby(_contrast(trials)).mean()
             middle.plot(
-                range(len(contrast)), contrast, "o-", color=colour, ms=3, lw=1, alpha=0.7, label=label
+                range(len(contrast)),
+                contrast,
+                "o-",
+                color=colour,
+                ms=3,
+                lw=1,
+                alpha=0.7,
+                label=label,
             )
         together = pd.concat(sessions)
         for block, style in ((0.2, "-"), (0.8, "--")):
@@ -80,7 +87,11 @@ def _draw_behaviour(real: list[pd.DataFrame], simulated: list[pd.DataFrame]) -> 
             chose_right = (part["choice"] == -1).groupby(_signed(part)).mean()
             side = "right" if block == 0.2 else "left"
             right.plot(
-                chose_right.index * 100, chose_right, style, color=colour, label=f"{name}, {side} block"
+                chose_right.index * 100,
+                chose_right,
+                style,
+                color=colour,
+                label=f"{name}, {side} block",
             )
     left.set(xscale="log", xlim=(0.05, 60), xlabel="response time (s)", ylabel="share of trials")
     middle.set(xlabel="contrast (%)", ylabel="share correct", ylim=(0.3, 1.02))
@@ -104,7 +115,12 @@ def _compare_rates(real: pd.DataFrame, animals: list[Animal]) -> None:
         for table, colour, name in ((real, REAL, "real"), (units, SIMULATED, "simulated")):
             rates = np.log(table.loc[table["region"] == region, "firing_rate"])
             axis.hist(
-                rates, bins, density=True, histtype="step", color=colour, lw=1.5,
+                rates,
+                bins,
+                density=True,
+                histtype="step",
+                color=colour,
+                lw=1.5,
                 label=f"{name} ({len(rates)})",
             )
             print(f"{region:5} {name:10} {rates.mean():6.2f} {rates.std():6.2f}")

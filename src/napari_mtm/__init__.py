@@ -25,7 +25,15 @@ _HOMES = {
     "survey_source": "napari_mtm.recording.opening",
 }
 
-__all__ = [*_HOMES, "__version__"]
+__all__ = [
+    "Cancelled",
+    "MtmError",
+    "Session",
+    "__version__",
+    "open_session",
+    "save_session",
+    "survey_source",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 _SESSION_PATH = re.compile(
     r"(?:(?P<lab>[^/]+)/(?:Subjects/)?)?(?P<subject>[^/]+)/(?P<date>\d{4}-\d\d-\d\d)/(?P<number>\d{1,3})$"
 )
-_FILE = re.compile(r"^(?:_[A-Za-z0-9]+_)?(?P<object>\w+)\.(?P<attribute>\w+)\..*?(?P<ext>[a-z0-9]+)$")
+_FILE = re.compile(
+    r"^(?:_[A-Za-z0-9]+_)?(?P<object>\w+)\.(?P<attribute>\w+)\..*?(?P<ext>[a-z0-9]+)$"
+)
 _EXTENSIONS = ("pqt", "npy", "csv", "safetensors")
 
 
@@ -76,7 +78,9 @@ class FolderFiles:
         paths = (p.relative_to(self._root).as_posix() for p in found if p.is_file())
         self.datasets = _one_revision_each(parse(path) for path in paths)
         record = _session_record(self._root)
-        self.id = record or f"path-{hashlib.sha256(_identity(self._root).encode()).hexdigest()[:16]}"
+        self.id = (
+            record or f"path-{hashlib.sha256(_identity(self._root).encode()).hexdigest()[:16]}"
+        )
         self.name = session_name(self._root.as_posix())
 
     def fetch(self, dataset: Dataset) -> Path:
@@ -110,9 +114,7 @@ class OneFiles:
 
         try:
             path = Path(
-                self._one.load_dataset(
-                    self.id, dataset.path, download_only=True, check_hash=False
-                )
+                self._one.load_dataset(self.id, dataset.path, download_only=True, check_hash=False)
             )
         except ALFError:
             raise SourceError(

@@ -25,7 +25,9 @@ class Binned:
     saturated: int
 
 
-def bin_edges(starts: npt.NDArray[np.float64], n_bins: int, bin_size: float) -> np.ndarray:
+def bin_edges(
+    starts: npt.NDArray[np.floating], n_bins: int, bin_size: float
+) -> npt.NDArray[np.float64]:
     """Edges (windows, bins + 1) in seconds of windows that begin at `starts`."""
     return np.asarray(starts, dtype=np.float64)[:, None] + np.arange(n_bins + 1) * bin_size
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -64,10 +65,8 @@ def load(name: str) -> Session | None:
     except StoreError:
         path.unlink(missing_ok=True)
         return None
-    try:
+    with suppress(OSError):  # on a read-only disk the entry is as good
         os.utime(path)
-    except OSError:
-        pass  # on a read-only disk the entry is as good
     return session
 
 

@@ -66,7 +66,8 @@ def open_session(
     store = Path(source)
     if str(source) != SAMPLE and store.is_file():
         return open_store(store)
-    preparation = Preparation(units, min_rate, align, tuple(window), bin_size)
+    start, stop = window
+    preparation = Preparation(units, min_rate, align, (start, stop), bin_size)
     return open_files(find_files(source, one=one), preparation, progress=report)
 
 

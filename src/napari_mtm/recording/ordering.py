@@ -61,7 +61,8 @@ ORDERS: dict[str, Callable[[Session], npt.NDArray[np.intp]]] = {
 
 def _height(session: Session) -> npt.NDArray[np.float64]:
     """Micrometres above the probe's tip; units without a depth lie lowest."""
-    return np.nan_to_num(session.units["depth"].to_numpy(dtype=np.float64), nan=-np.inf)
+    depth = session.units["depth"].to_numpy(dtype=np.float64)
+    return np.where(np.isnan(depth), -np.inf, depth)
 
 
 def _activity(session: Session) -> npt.NDArray[np.float32]:

@@ -96,9 +96,7 @@ def prepare(
         columns = np.full(int(ids.max(initial=-1)) + 1, -1)
         columns[ids] = np.arange(len(mine))
         share = part(progress, 0.8 * k / len(probes), 0.8 * (k + 1) / len(probes))
-        binned = bin_spikes(
-            probe.times, probe.clusters, edges, columns, len(mine), progress=share
-        )
+        binned = bin_spikes(probe.times, probe.clusters, edges, columns, len(mine), progress=share)
         if len(mine) == len(units):
             counts = binned.counts
         else:
@@ -239,13 +237,10 @@ def _chosen_units(
     units = pd.concat(tables, ignore_index=True)
     _check_uuids(units, recording)
     keep = chosen(units, preparation)
-    if preparation.units == "good" and len(units) and units["label"].isna().all():
-        notes.append("There are no quality labels, so all units are kept.")
+    if preparation.units == "good":
+        notes.extend(_label_notes(units))
     if not keep.any():
         raise PreparationError(_no_units(recording, units, preparation))
-    for name in units.loc[units["label"].isna(), "probe"].unique():
-        if preparation.units == "good" and not units["label"].isna().all():
-            notes.append(f"Probe {name} has units without a quality label; they are left out.")
     units = units[keep]
     unknown = int((units["region"] == UNKNOWN).sum())
     if unknown == len(units):
@@ -254,6 +249,16 @@ def _chosen_units(
         notes.append(f"{unknown} units have no region that the atlas knows; they come last.")
     units = units.iloc[anatomical_order(units)].reset_index(drop=True)
     return units[["uuid", "probe", "cluster", "region", "acronym", "depth", "label", "firing_rate"]]
+
+
+def _label_notes(units: pd.DataFrame) -> list[str]:
+    missing = units["label"].isna()
+    if missing.all():
+        return ["There are no quality labels, so all units are kept."] if len(units) else []
+    return [
+        f"{called(name)} has units without a quality label; they are left out."
+        for name in units.loc[missing, "probe"].unique()
+    ]
 
 
 def chosen(units: pd.DataFrame, preparation: Preparation) -> npt.NDArray[np.bool_]:
@@ -281,7 +286,9 @@ def _no_units(recording: Recording, units: pd.DataFrame, preparation: Preparatio
         return f"{recording.name} has no units at all."
     wanted = f"None of the {len(units)} units of {recording.name} "
     if preparation.units == "all":
-        return f"{wanted}fires at {preparation.min_rate:g} spikes/s or more; lower the minimum rate."
+        return (
+            f"{wanted}fires at {preparation.min_rate:g} spikes/s or more; lower the minimum rate."
+        )
     rate = f" and {preparation.min_rate:g} spikes/s or more" if preparation.min_rate else ""
     return f'{wanted}has quality label 1 ("good"){rate}; try units="all".'
 
@@ -293,7 +300,7 @@ class _Cut:
     align: str
     window: tuple[float, float]
     trials: pd.DataFrame
-    starts: npt.NDArray[np.float64]
+    starts: npt.NDArray[np.floating]
     excluded: dict[str, int]
 
 
@@ -313,7 +320,8 @@ def _cut(
         )
     if align not in trials:
         raise PreparationError(
-            f"{recording.name} has no trials column {align!r}. There are: {', '.join(trials)}."
+            f"{recording.name} has no trials column {align!r}. "
+            f"There are: {', '.join(map(str, trials))}."
         )
     selection = select_trials(trials, align, preparation.window, recorded)
     if not selection.keep.any():

@@ -17,7 +17,7 @@ class Truth(Protocol):
     """The rates that made simulated spikes."""
 
     def rates(self, edges: npt.NDArray[np.float64], uuids: list[str]) -> npt.NDArray[np.float32]:
-        """Return expected counts (windows, bins, units) in bins with `edges` (windows, bins + 1)."""
+        """Return expected counts (windows, bins, units) between `edges` (windows, bins + 1)."""
         ...
 
 

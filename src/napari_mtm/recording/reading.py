@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -99,7 +99,7 @@ def survey(files: SessionFiles, preparation: Preparation) -> Survey:
     per_unit = (len(trials) if trials is not None else 0) * preparation.n_bins / 1e6
     choices = []
     for which in ("good", "all"):
-        asked = Preparation(units=which, min_rate=preparation.min_rate)  # type: ignore[arg-type]
+        asked = Preparation(units=which, min_rate=preparation.min_rate)
         n = int(chosen(units, asked).sum())
         choices.append(Choice(which, n, n * per_unit))
     return Survey(
@@ -156,7 +156,9 @@ class _Reader:
         units = units[fired]
         ids = units.index.to_numpy()
         measured = mean_rates(times, clusters, ids)
-        units = units.assign(firing_rate=units["firing_rate"].fillna(pd.Series(measured, index=ids)))
+        units = units.assign(
+            firing_rate=units["firing_rate"].fillna(pd.Series(measured, index=ids))
+        )
         return Probe(name, times, clusters, units)
 
     def n_clusters(self, collection: str) -> int:
@@ -337,14 +339,14 @@ class _Reader:
 
 
 def _preference(collection: str) -> tuple[int, int, str]:
-    sorter = collection.split("/")[-1]
+    sorter = collection.rsplit("/", maxsplit=1)[-1]
     rank = _SORTERS.index(sorter) if sorter in _SORTERS else len(_SORTERS)
     return rank, len(collection), collection
 
 
-def _array(path: Path) -> npt.NDArray[np.generic]:
+def _array(path: Path) -> npt.NDArray[Any]:
     """Read an npy file, memory-mapped: the larger ones are read in part only."""
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     return array.ravel() if array.ndim == 2 and array.shape[1] == 1 else array
 
 

@@ -135,11 +135,14 @@ def runs_of_regions(names: Sequence[str]) -> tuple[Region, ...]:
 
 
 def _told_apart(colours: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Change the lightness of colours that are like the one before."""
     result: list[tuple[int, int, int]] = []
     step = 0
     for i, colour in enumerate(colours):
         step = step + 1 if i and _alike(colours[i - 1], colour) else 0
-        result.append(_lighter(colour, _LIGHTNESS_STEPS[step % len(_LIGHTNESS_STEPS)]))
+        n = len(_LIGHTNESS_STEPS)
+        options = [_lighter(colour, _LIGHTNESS_STEPS[(step + k) % n]) for k in range(n)]
+        result.append(next((o for o in options if not i or not _alike(result[-1], o)), options[0]))
     return result
 
 

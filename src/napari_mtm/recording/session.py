@@ -94,15 +94,17 @@ class Session:
                 f"with {self.counts.ndim} axes."
             )
         n_trials, n_bins, n_units = self.counts.shape
+        sizes: list[tuple[str, object, object]] = [
+            ("the units table", len(self.units), n_units),
+            ("the trials table", len(self.trials), n_trials),
+            *((name, trace.shape, (n_trials, n_bins)) for name, trace in self.behaviour.items()),
+        ]
+        if self.rates is not None:
+            sizes.append(("rates", self.rates.shape, self.counts.shape))
         wrong = [
             f"{what} has {found} where counts has {expected}"
-            for what, found, expected in (
-                ("the units table", len(self.units), n_units),
-                ("the trials table", len(self.trials), n_trials),
-                *((name, np.shape(t), (n_trials, n_bins)) for name, t in self.behaviour.items()),
-                ("rates", np.shape(self.rates), self.counts.shape),
-            )
-            if found != expected and not (what == "rates" and self.rates is None)
+            for what, found, expected in sizes
+            if found != expected
         ]
         if wrong:
             raise PreparationError(f"The parts of session {self.id} disagree: {wrong[0]}.")
@@ -147,6 +149,8 @@ class Session:
         n_trials, n_bins, n_units = given.shape
         if len(regions) != n_units:
             raise PreparationError(f"{len(regions)} regions were given for {n_units} units.")
+        if rates is not None and np.shape(rates) != given.shape:
+            raise PreparationError(f"Rates are {np.shape(rates)}, but counts {given.shape}.")
         clipped = np.minimum(given, 255).astype(np.uint8)
         id = id or f"counts-{hashlib.sha256(clipped.tobytes()).hexdigest()[:16]}"
         acronyms = [r if isinstance(r, str) and r else UNKNOWN for r in regions]
@@ -168,7 +172,9 @@ class Session:
             name=id,
             counts=np.ascontiguousarray(clipped[:, :, order]),
             units=units.iloc[order].reset_index(drop=True),
-            trials=pd.DataFrame(index=range(n_trials)) if trials is None else trials,
+            trials=pd.DataFrame(index=range(n_trials))
+            if trials is None
+            else trials.reset_index(drop=True),
             behaviour={k: np.asarray(v, np.float32) for k, v in (behaviour or {}).items()},
             window=window or (-0.5, round(-0.5 + n_bins * bin_size, 9)),
             bin_size=bin_size,
@@ -309,7 +315,8 @@ class Session:
             + f"bins of {self.bin_size * 1e3:g} ms",
             "excluded": ", ".join(f"{n} {why}" for why, n in self.excluded.items()) or "no trials",
             "regions": ", ".join(f"{r.name} {r.size}" for r in self.regions),
-            "rates": f"{rates.min():.2f} to {rates.max():.2f} spikes/s, median {rates.median():.2f}",
+            "rates": f"{rates.min():.2f} to {rates.max():.2f} spikes/s, "
+            f"median {rates.median():.2f}",
             "behaviour": ", ".join(self._behaviour_lines()) or "none",
             "true rates": "known" if self.rates is not None else "not known",
         }

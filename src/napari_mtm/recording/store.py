@@ -116,7 +116,7 @@ def save_session(session: Session, path: Path) -> None:
     with replacing(path) as file:
         file.write(head)
         for array in arrays.values():
-            file.write(memoryview(array).cast("B") if array.nbytes else b"")
+            file.write(_bytes(array))
 
 
 def open_store(path: Path, *, verify: bool = False) -> Session:
@@ -132,11 +132,11 @@ def open_store(path: Path, *, verify: bool = False) -> Session:
     arrays = {}
     for name in header.checksums:
         array = layout.array(path, name)
-        if everything or array.nbytes <= _BLOCK:
-            if _checksums(array) != header.checksums[name]:
-                raise StoreError(
-                    f"{path} is damaged: {name} does not match its checksum. Prepare it again."
-                )
+        compared = everything or array.nbytes <= _BLOCK
+        if compared and _checksums(array) != header.checksums[name]:
+            raise StoreError(
+                f"{path} is damaged: {name} does not match its checksum. Prepare it again."
+            )
         arrays[name] = array
     try:
         return Session(
@@ -307,11 +307,16 @@ def _read_layout(path: Path) -> _Layout:
     return _Layout(header, tensors, 8 + len(text), size)
 
 
+def _bytes(array: npt.NDArray[Any]) -> memoryview:
+    """The memory of a contiguous array, without a copy."""
+    return array.reshape(-1).view(np.uint8).data
+
+
 def _checksums(array: npt.NDArray[Any]) -> list[int]:
     """CRC of each block of an array, computed on all cores."""
     if array.nbytes == 0:
         return []
-    flat = memoryview(np.ascontiguousarray(array)).cast("B")
+    flat = _bytes(np.ascontiguousarray(array))
     blocks = [flat[i : i + _BLOCK] for i in range(0, len(flat), _BLOCK)]
     if len(blocks) == 1:
         return [zlib.crc32(blocks[0])]

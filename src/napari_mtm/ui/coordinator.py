@@ -224,7 +224,8 @@ class Coordinator:
             viewer.layers.remove(layer)
 
     def _update_rows(self) -> None:
-        assert self.session is not None and self._layer is not None
+        assert self.session is not None
+        assert self._layer is not None
         order = self._positions[self.order]
         names = self.session.units["region"].to_numpy()[order]
         self.rows = order[np.isin(names, list(self.shown))]

@@ -102,9 +102,7 @@ class Gutter(_Strip):
             box = QRectF(2, centre - line / 2, left - 12, line)
             metrics = QFontMetricsF(painter.font())
             name = metrics.elidedText(band.name, Qt.TextElideMode.ElideRight, box.width())
-            painter.drawText(
-                box, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, name
-            )
+            painter.drawText(box, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, name)
         painter.end()
 
     def event(self, event: QEvent | None) -> bool:

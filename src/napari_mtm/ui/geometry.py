@@ -44,9 +44,7 @@ class Band:
         return self.bottom - self.top
 
 
-def spread_labels(
-    bands: Sequence[Band], line: float, height: float
-) -> list[tuple[Band, float]]:
+def spread_labels(bands: Sequence[Band], line: float, height: float) -> list[tuple[Band, float]]:
     """Place a label of `line` pixels beside each band, without overlaps.
 
     Labels keep the order of their bands and move as little as they must. Where
@@ -84,8 +82,8 @@ def _apart(wanted: Sequence[float], gap: float, height: float) -> list[float]:
     placed: list[float] = []
     for centre, n in clusters:
         half = gap * n / 2
-        centre = min(max(centre, half), max(height - half, half))
-        placed.extend(centre - half + gap * (k + 0.5) for k in range(n))
+        inside = min(max(centre, half), max(height - half, half))
+        placed.extend(inside - half + gap * (k + 0.5) for k in range(n))
     # Pushing clusters into the height can make them collide again; settle from above, then below.
     for k in range(1, len(placed)):
         placed[k] = max(placed[k], placed[k - 1] + gap)

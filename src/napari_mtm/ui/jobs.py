@@ -2,13 +2,41 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import Any
 
-from qtpy.QtCore import QObject, Signal
-from superqt.utils import create_worker
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_mtm.errors import Cancelled, MtmError
 from napari_mtm.progress import Progress
+
+_POLL_MS = 20
+
+
+@dataclass
+class _Job:
+    """What the thread of a job and the Qt thread share: no Qt object among it.
+
+    A thread may outlive the window that started it, and must not touch widgets then.
+    """
+
+    what: str
+    done: Callable[[Any], None]
+    stop: threading.Event = field(default_factory=threading.Event)
+    news: "SimpleQueue[tuple[str, Any]]" = field(default_factory=SimpleQueue)
+
+    def progress(self, fraction: float, message: str) -> None:
+        if self.stop.is_set():
+            raise Cancelled(f"{self.what} was cancelled.")
+        self.news.put(("progress", (fraction, message)))
+
+    def work(self, function: Callable[[Progress], Any]) -> None:
+        try:
+            self.news.put(("result", function(self.progress)))
+        except Exception as error:  # noqa: BLE001  told on the Qt thread
+            self.news.put(("error", error))
 
 
 class Jobs(QObject):
@@ -23,54 +51,54 @@ class Jobs(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._stop: threading.Event | None = None
+        self._job: _Job | None = None
+        self._timer = QTimer(self)
+        self._timer.setInterval(_POLL_MS)
+        self._timer.timeout.connect(self._look)
 
     @property
     def running(self) -> bool:
         """Whether a job is running that was not cancelled."""
-        return self._stop is not None
+        return self._job is not None
 
     def run(self, what: str, work: Callable[[Progress], Any], done: Callable[[Any], None]) -> None:
         """Call `work` with a progress callback on another thread, then `done` with its result."""
         self.cancel()
-        stop = self._stop = threading.Event()
-
-        def progress(fraction: float, message: str) -> None:
-            if stop.is_set():
-                raise Cancelled(f"{what} was cancelled.")
-            self.progressed.emit(fraction, message)
-
-        def returned(result: Any) -> None:
-            if self._settle(stop):
-                done(result)
-
-        def errored(error: Exception) -> None:
-            if self._settle(stop) and not isinstance(error, Cancelled):
-                report(error)
-
+        job = self._job = _Job(what, done)
+        self.destroyed.connect(job.stop.set)
         self.started.emit(what)
-        create_worker(
-            work,
-            progress,
-            _start_thread=True,
-            _connect={"returned": returned, "errored": errored},
-            _ignore_errors=True,
-        )
+        threading.Thread(target=job.work, args=(work,), name=what, daemon=True).start()
+        self._timer.start()
 
     def cancel(self) -> None:
         """Stop the running job at its next report of progress, and forget its result."""
-        if self._stop is not None:
-            self._stop.set()
-            self._stop = None
-            self.finished.emit()
+        if self._job is not None:
+            self._job.stop.set()
+            self._settle()
 
-    def _settle(self, stop: threading.Event) -> bool:
-        """Whether the job that ended is the current one; if so there is none any more."""
-        if self._stop is not stop:
-            return False
-        self._stop = None
+    def _look(self) -> None:
+        """Hear from the running job; of its progress, only the latest is told."""
+        job = self._job
+        if job is None:
+            return
+        news: dict[str, Any] = {}
+        with suppress(Empty):
+            while True:
+                news.update([job.news.get_nowait()])
+        if "progress" in news:
+            self.progressed.emit(*news["progress"])
+        if self._job is not job or not news.keys() & {"result", "error"}:
+            return
+        self._settle()
+        if "result" in news:
+            job.done(news["result"])
+        elif not isinstance(news["error"], Cancelled):
+            report(news["error"])
+
+    def _settle(self) -> None:
+        self._job = None
+        self._timer.stop()
         self.finished.emit()
-        return True
 
 
 def report(error: Exception) -> None:

@@ -22,9 +22,7 @@ class RasterData:
 
     ndim = 3
 
-    def __init__(
-        self, counts: npt.NDArray[np.uint8], rows: npt.NDArray[np.intp]
-    ) -> None:
+    def __init__(self, counts: npt.NDArray[np.uint8], rows: npt.NDArray[np.intp]) -> None:
         self._counts = counts
         self.rows = rows
 

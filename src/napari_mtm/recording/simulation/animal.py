@@ -173,7 +173,7 @@ def _clusters(
     order = rng.permutation(len(area))
     area, kind = area[order], kind[order]
     probe = rng.choice(PROBES, len(area))
-    rows = []
+    rows: list[dict[str, object]] = []
     for a, k, p in zip(area, kind, probe, strict=True):
         described = AREAS[areas[a]]
         table = sites[p]
@@ -275,11 +275,11 @@ def _probe(
     clusters = np.repeat(np.arange(len(trains), dtype=np.uint16), [len(t) for t in trains])
     order = np.argsort(times, kind="stable")
     times, clusters = times[order], clusters[order]
-    units = table.iloc[mine][["uuid", "region", "acronym", "depth", "label"]]
-    ids = np.arange(len(units))
-    units = units.assign(firing_rate=mean_rates(times, clusters, ids)).set_index(ids)
-    fired = np.bincount(clusters, minlength=len(units)) > 0
-    return Probe(name, times, clusters, units[fired])
+    ids = np.arange(len(mine))
+    described = table.iloc[mine][["uuid", "region", "acronym", "depth", "label"]]
+    described = described.assign(firing_rate=mean_rates(times, clusters, ids)).set_index(ids)
+    fired = np.bincount(clusters, minlength=len(mine)) > 0
+    return Probe(name, times, clusters, described[fired])
 
 
 def _spike_train(
@@ -295,7 +295,7 @@ def _spike_train(
     np.cumsum(rate64 / (1 - rate64 * dead_time) * STEP, out=total[1:])
     number = rng.poisson(total[-1])
     level = np.sort(rng.random(number)) * total[-1]
-    times = np.interp(level, total, np.arange(len(total)) * STEP)
+    times: Floats = np.interp(level, total, np.arange(len(total)) * STEP)
     while dead_time and len(times) > 1:
         close = np.r_[False, np.diff(times) < dead_time]
         # Only the first of a run is known to follow a spike that stays.
@@ -304,4 +304,3 @@ def _spike_train(
             break
         times = times[~first_of_run]
     return times
-

@@ -238,7 +238,7 @@ def _encoder(position: Floats) -> tuple[Floats, Floats]:
     ticks = np.round(position / _WHEEL_TICK)
     reports = np.flatnonzero(np.diff(ticks, prepend=np.nan) != 0)
     reports = np.union1d(reports, [0, len(position) - 1])
-    return reports * 0.001, ticks[reports] * _WHEEL_TICK
+    return np.asarray(reports * 0.001), np.asarray(ticks[reports] * _WHEEL_TICK)
 
 
 def _whisking(
@@ -252,9 +252,7 @@ def _whisking(
     return bouts + 0.7 * moving + 0.5 * licks
 
 
-def _camera(
-    duration: float, whisking: Floats, rng: np.random.Generator
-) -> tuple[Floats, Floats]:
+def _camera(duration: float, whisking: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
     frames = np.arange(0, duration - 1, 1 / _CAMERA_RATE)
     frames = frames + rng.normal(0, 2e-4, len(frames))
     level = np.interp(frames, np.arange(len(whisking)) * STEP, whisking)
@@ -305,9 +303,7 @@ def _evidence(trials: pd.DataFrame, decision: _Decisions, steps: int) -> Floats:
     return lfilter([0.1], [1, -0.9], variable)
 
 
-def _pulses(
-    times: Floats, sizes: Floats, steps: int, *, rise: float, decay: float
-) -> Floats:
+def _pulses(times: Floats, sizes: Floats, steps: int, *, rise: float, decay: float) -> Floats:
     """Place responses of peak `sizes` at `times`; `rise` and `decay` are seconds."""
     impulses = np.zeros(steps)
     index = (times / STEP).astype(int)
@@ -316,7 +312,8 @@ def _pulses(
     a, b = np.exp(-STEP / rise), np.exp(-STEP / decay)
     response = lfilter([1.0], [1.0, -b], impulses) - lfilter([1.0], [1.0, -a], impulses)
     t = np.arange(0, 2.0, STEP)
-    return response / (np.exp(-t / decay) - np.exp(-t / rise)).max()
+    peak = float((np.exp(-t / decay) - np.exp(-t / rise)).max())
+    return np.asarray(response / peak)
 
 
 def _held(start: Floats, stop: Floats, values: Floats, steps: int) -> Floats:

@@ -5,7 +5,7 @@ is driven by the task, and hears the other areas after a delay. Animals differ i
 how their neurons read these latents, not in the latents themselves.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -51,16 +51,13 @@ class Brain:
 
     def latents(self, inputs: Floats, rng: np.random.Generator) -> Floats:
         """Run the areas under `inputs` (steps, drives); (steps, latents) of about unit variance."""
-        return self._run(inputs, rng) / self.scale
-
-    def _run(self, inputs: Floats, rng: np.random.Generator) -> Floats:
         steps, n = len(inputs), len(self.scale)
         drive = rng.standard_normal((steps, n)) * self.noise
         modes = inputs @ _MODE_WEIGHTS
         for k, lag in enumerate(self.lag):
             mine = slice(k * LATENTS, (k + 1) * LATENTS)
             drive[lag:, mine] += modes[: steps - lag] @ self.driven[:, mine]
-        return _in_segments(drive, self.own, self.heard)
+        return _in_segments(drive, self.own, self.heard) / self.scale
 
 
 def _in_segments(drive: Floats, own: Floats, heard: Floats) -> Floats:
@@ -117,8 +114,9 @@ def shared_brain(areas: tuple[str, ...]) -> Brain:
                 heard[delay, theirs, mine] = 0.12 * weights / np.sqrt(k)
     brain = Brain(areas, own, heard, driven, lag, np.full(n, 0.08), classes, np.ones(n))
     rng = _stream("pilot")
-    pilot = brain._run(simulate_behaviour(150, rng).inputs, rng)
-    return Brain(areas, own, heard, driven, lag, brain.noise, classes, pilot.std(axis=0))
+    # In a brain whose scales are one, the pilot's spread is the scale.
+    pilot = brain.latents(simulate_behaviour(150, rng).inputs, rng)
+    return replace(brain, scale=pilot.std(axis=0))
 
 
 def _stream(*names: str) -> np.random.Generator:
@@ -127,8 +125,10 @@ def _stream(*names: str) -> np.random.Generator:
 
 def _rotations(rng: np.random.Generator) -> Floats:
     """Return a damped rotation and a slow decay, with time constants from 150 to 800 ms."""
-    fast, slow = (np.exp(-STEP / np.exp(rng.uniform(np.log(a), np.log(b))))
-                  for a, b in ((0.15, 0.4), (0.3, 0.8)))
+    fast, slow = (
+        np.exp(-STEP / np.exp(rng.uniform(np.log(a), np.log(b))))
+        for a, b in ((0.15, 0.4), (0.3, 0.8))
+    )
     angle = 2 * np.pi * STEP * rng.uniform(0.3, 2.0)
     block = np.zeros((LATENTS, LATENTS))
     block[:2, :2] = fast * np.array(

@@ -12,6 +12,8 @@ from napari_mtm.errors import SourceError
 STEP = 0.01
 """Seconds per step of everything that changes in time."""
 
+_TENSORS = ("latents", "base", "loadings", "slow")
+
 SLOW_STEP = 0.25
 """Seconds between the knots of a unit's private slow dynamics."""
 
@@ -49,11 +51,10 @@ class SimulatedTruth:
         log_rate += _joined(self.slow[:, columns], first, last)
         log_rate += self.base[columns]
         np.minimum(log_rate, np.float32(np.log(HIGHEST_RATE)), out=log_rate)
-        return np.exp(log_rate, out=log_rate)
+        rate: npt.NDArray[np.float32] = np.exp(log_rate, out=log_rate)
+        return rate
 
-    def rates(
-        self, edges: npt.NDArray[np.float64], uuids: list[str]
-    ) -> npt.NDArray[np.float32]:
+    def rates(self, edges: npt.NDArray[np.float64], uuids: list[str]) -> npt.NDArray[np.float32]:
         """Return expected counts (windows, bins, units) in bins with `edges` (windows, bins + 1).
 
         Exact: the rate is integrated over each bin. Raises SourceError for a
@@ -99,7 +100,7 @@ class SimulatedTruth:
 
         try:
             with safe_open(path, framework="numpy") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                tensors = {name: file.get_tensor(name) for name in _TENSORS}
                 uuids = tuple(json.loads(file.metadata()["uuids"]))
             return cls(uuids, **tensors)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
@@ -117,9 +118,9 @@ def _joined(knots: npt.NDArray[np.int8], first: int, last: int) -> npt.NDArray[n
     """Log rate at the middle of each step, between knots (knots, units)."""
     place = ((np.arange(first, last) + 0.5) * (STEP / SLOW_STEP)).astype(np.float32)
     low = np.minimum(place.astype(np.intp), len(knots) - 2)
-    weight = (place - low)[:, None]
+    weight = (place - low).astype(np.float32)[:, None]
     near = knots[low[0] : low[-1] + 2].astype(np.float32) / np.float32(SLOW_LEVELS)
     low = low - low[0]
-    joined = near[low]
+    joined: npt.NDArray[np.float32] = near[low]
     joined += weight * (near[low + 1] - near[low])
     return joined

@@ -1,0 +1,96 @@
+"""Prepared sessions are kept and found again, and a broken cache breaks nothing."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_mtm import open_session
+from napari_mtm.recording import cache
+from napari_mtm.recording.alf import FolderFiles
+from napari_mtm.recording.preparation import Preparation
+
+
+def test_the_second_opening_uses_the_cache(own_cache, alf, monkeypatch):
+    first = open_session(alf)
+    (entry,) = cache.entries()
+    assert entry.path.parent == own_cache
+    assert entry.title == "MOUSE 2024-02-03 002"
+    assert entry.size == entry.path.stat().st_size
+    monkeypatch.setattr("napari_mtm.recording.opening.read_recording", None)  # not needed again
+    second = open_session(alf)
+    assert second == first
+    assert isinstance(second.counts, np.memmap)
+
+
+def test_other_settings_are_other_entries(own_cache, alf):
+    open_session(alf)
+    open_session(alf, units="all")
+    open_session(alf, bin_size=0.05)
+    assert len(cache.entries()) == 3
+
+
+def test_a_changed_source_is_prepared_again(own_cache, alf):
+    before = open_session(alf)
+    file = alf / "alf" / "probe00" / "pykilosort" / "spikes.times.npy"
+    times = np.load(file)
+    np.save(file, np.sort(times * 0.9))
+    assert open_session(alf) != before
+    assert len(cache.entries()) == 2
+
+
+def test_a_damaged_entry_is_made_again(own_cache, alf):
+    session = open_session(alf)
+    (entry,) = cache.entries()
+    damaged = entry.path.read_bytes()[:5000]
+    entry.path.unlink()  # the session has the whole file mapped
+    entry.path.write_bytes(damaged)
+    assert open_session(alf) == session
+    (entry,) = cache.entries()
+    assert entry.title == "MOUSE 2024-02-03 002"
+
+
+def test_a_cache_that_cannot_be_written_is_said_and_no_more(tmp_path, alf, monkeypatch):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    monkeypatch.setenv("NAPARI_MTM_CACHE", str(blocked / "cache"))
+    session = open_session(alf)
+    assert session.n_units == 3
+    assert any("Not kept for next time" in note for note in session.notes)
+
+
+def test_clear_frees_what_was_not_used_lately(own_cache, alf):
+    open_session(alf)
+    open_session(alf, units="all")
+    old, new = cache.entries()
+    month = time.time() - 30 * 86_400
+    os.utime(old.path, (month, month))
+    assert cache.clear(unused_days=7) == old.size
+    assert [e.path for e in cache.entries()] == [new.path]
+    cache.clear()
+    assert cache.entries() == []
+
+
+def test_an_entry_is_known_before_it_is_opened(own_cache, alf):
+    files = FolderFiles(alf)
+    assert not cache.holds(files, Preparation())
+    open_session(alf)
+    assert cache.holds(files, Preparation())
+    assert not cache.holds(files, Preparation(units="all"))
+
+
+def test_the_place_is_the_users_cache_folder(monkeypatch):
+    monkeypatch.delenv("NAPARI_MTM_CACHE")
+    assert "napari-mtm" in cache.folder().parts
+    monkeypatch.setenv("NAPARI_MTM_CACHE", "/somewhere/else")
+    assert cache.folder() == Path("/somewhere/else")
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense"])
+def test_other_files_in_the_cache_do_no_harm(content, own_cache, alf):
+    own_cache.mkdir()
+    (own_cache / "stray.mtm").write_bytes(content)
+    open_session(alf)
+    assert sorted(e.title for e in cache.entries()) == ["MOUSE 2024-02-03 002", "damaged"]

@@ -1,0 +1,270 @@
+"""A session folder is read whole, in part, or refused in one sentence."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from napari_mtm.errors import MtmError, SourceError
+from napari_mtm.recording.alf import FolderFiles
+from napari_mtm.recording.preparation import Preparation, prepare
+from napari_mtm.recording.reading import read_recording, survey
+from tests.conftest import trials, write_alf
+
+
+def read(folder: Path):
+    return read_recording(FolderFiles(folder))
+
+
+def sorting(folder: Path) -> Path:
+    return folder / "alf" / "probe00" / "pykilosort"
+
+
+def test_all_that_is_there(alf):
+    recording = read(alf)
+    assert recording.name == "MOUSE 2024-02-03 002"
+    assert not recording.simulated
+    (probe,) = recording.probes
+    assert probe.name == "probe00"
+    assert len(probe.times) == 2000
+    units = probe.units
+    assert units["uuid"].tolist() == [f"probe00-unit-{k}" for k in range(5)]
+    assert units["acronym"].tolist() == ["CA1", "VISa5", "LP", "CA1", "cc"]
+    assert units["region"].tolist() == ["CA1", "VISa", "LP", "CA1", "root"]
+    assert units["depth"].tolist() == [20, 60, 100, 140, 180]
+    assert units["label"].tolist() == pytest.approx([1, 1, 2 / 3, 1, 0])
+    assert recording.trials["choice"].tolist() == trials(12)["choice"].tolist()
+    assert len(recording.wheel_position.times) == 4616
+    assert len(recording.whisker.times) == 3600
+    assert recording.notes == ()
+
+
+def test_two_probes(alf):
+    write_alf(alf, "probe01")
+    recording = read(alf)
+    assert [p.name for p in recording.probes] == ["probe00", "probe01"]
+    session = prepare(recording, Preparation(units="all"))
+    assert session.n_units == 10
+    assert set(session.units["probe"]) == {"probe00", "probe01"}
+
+
+def test_electrode_sites_come_before_the_channels(alf):
+    probe = alf / "alf" / "probe00"
+    np.save(probe / "electrodeSites.brainLocationIds_ccf_2017.npy", np.full(10, 1020))
+    assert set(read(alf).probes[0].units["region"]) == {"PO"}
+
+
+@pytest.mark.parametrize(
+    ("sorters", "chosen"),
+    [
+        (["pykilosort", "ks2_preproc_tests"], "pykilosort"),
+        (["pykilosort", "iblsorter"], "iblsorter"),
+        (["custom_long_name", "custom"], "custom"),
+    ],
+)
+def test_the_preferred_sorting(alf, sorters, chosen):
+    original = sorting(alf)
+    for k, name in enumerate(sorters):
+        folder = original.parent / name
+        if folder != original:
+            shutil.copytree(original, folder)
+        np.save(folder / "spikes.times.npy", np.linspace(0, 50 + k, 2000))
+    if "pykilosort" not in sorters:
+        shutil.rmtree(original)
+    assert read(alf).probes[0].times[-1] == 50 + sorters.index(chosen)
+
+
+def test_trials_in_single_files(alf):
+    table = trials(12)
+    (alf / "alf" / "_ibl_trials.table.pqt").unlink()
+    for name in table.columns.drop(["intervals_0", "intervals_1"]):
+        np.save(alf / "alf" / f"_ibl_trials.{name}.npy", table[name].to_numpy())
+    np.save(
+        alf / "alf" / "_ibl_trials.intervals.npy", table[["intervals_0", "intervals_1"]].to_numpy()
+    )
+    pd.testing.assert_frame_equal(read(alf).trials[table.columns], table, check_dtype=False)
+
+
+def test_a_trials_column_of_another_length_is_left_out_and_it_says_so(alf):
+    np.save(alf / "alf" / "_ibl_trials.itiDuration.npy", np.zeros(11))
+    recording = read(alf)
+    assert "itiDuration" not in recording.trials
+    assert recording.notes == ("trials.itiDuration has 11 values for 12 trials and is left out.",)
+
+
+def test_camera_times_that_begin_early_are_cut(alf):
+    energy = np.load(alf / "alf" / "leftCamera.ROIMotionEnergy.npy")
+    np.save(alf / "alf" / "leftCamera.ROIMotionEnergy.npy", energy[20:])
+    whisker = read(alf).whisker
+    assert whisker.times[0] == pytest.approx(20 / 60)
+
+
+def test_the_right_camera_where_the_left_one_is_broken(alf):
+    np.save(alf / "alf" / "_ibl_leftCamera.times.npy", np.arange(5.0))
+    np.save(alf / "alf" / "_ibl_rightCamera.times.npy", np.arange(100.0))
+    np.save(alf / "alf" / "rightCamera.ROIMotionEnergy.npy", np.arange(100.0))
+    recording = read(alf)
+    assert len(recording.whisker.times) == 100
+    assert any("leftCamera" in note for note in recording.notes)
+
+
+def test_a_wheel_whose_files_disagree_is_left_out(alf):
+    np.save(alf / "alf" / "_ibl_wheel.position.npy", np.zeros(10))
+    recording = read(alf)
+    assert recording.wheel_position is None
+    assert recording.notes == ("The wheel has 4616 times for 10 values and is left out.",)
+
+
+def test_only_spikes(alf, tmp_path):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("times", "clusters"):
+        shutil.copy(sorting(alf) / f"spikes.{name}.npy", bare)
+    recording = read(bare)
+    (probe,) = recording.probes
+    assert recording.trials is None
+    assert set(probe.units["region"]) == {"unknown"}
+    assert probe.units["firing_rate"].sum() == pytest.approx(2000 / np.ptp(probe.times))
+    session = prepare(recording, Preparation())
+    assert session.align == "any-time"
+    assert session.n_units == 5
+
+
+def test_clusters_without_channels(alf):
+    (sorting(alf) / "clusters.channels.npy").unlink()
+    recording = read(alf)
+    assert set(recording.probes[0].units["region"]) == {"unknown"}
+    assert recording.probes[0].units["depth"].tolist() == [20, 60, 100, 140, 180]
+    assert any("does not say on which channels" in note for note in recording.notes)
+
+
+def test_unknown_region_ids_are_said(alf):
+    path = sorting(alf) / "channels.brainLocationIds_ccf_2017.npy"
+    ids = np.load(path)
+    ids[0] = 987654321
+    np.save(path, ids)
+    recording = read(alf)
+    assert recording.probes[0].units["region"].tolist()[0] == "unknown"
+    assert any("987654321" in note for note in recording.notes)
+
+
+def test_clusters_that_never_fired_are_no_units(alf):
+    path = sorting(alf) / "spikes.clusters.npy"
+    clusters = np.load(path)
+    np.save(path, np.where(clusters == 2, 3, clusters))
+    assert read(alf).probes[0].units.index.tolist() == [0, 1, 3, 4]
+
+
+def test_metrics_are_matched_by_cluster_id(alf):
+    path = sorting(alf) / "clusters.metrics.pqt"
+    metrics = pd.read_parquet(path)
+    metrics.iloc[::-1].reset_index(drop=True).to_parquet(path)
+    assert read(alf).probes[0].units["label"].tolist() == pytest.approx([1, 1, 2 / 3, 1, 0])
+    metrics.iloc[:2].to_parquet(path)
+    assert read(alf).probes[0].units["label"].isna().tolist() == [False] * 2 + [True] * 3
+
+
+def test_without_uuids_units_are_named_by_session_probe_and_cluster(alf):
+    (sorting(alf) / "clusters.uuids.csv").unlink()
+    recording = read(alf)
+    assert recording.probes[0].units["uuid"].tolist()[3] == f"{recording.id}/probe00/3"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("spikes.clusters.npy", None, "no spikes.clusters"),
+        ("spikes.times.npy", None, "no spikes.times.npy"),
+        ("spikes.times.npy", np.arange(10.0), "10 spike times but 2000 spike clusters"),
+        ("spikes.clusters.npy", np.full(2000, 7), "spikes of cluster 7, but only 5 clusters"),
+        ("spikes.clusters.npy", np.full(2000, -1), "ids from 0 on"),
+        ("spikes.clusters.npy", np.full(2000, 0.5), "ids from 0 on"),
+        ("clusters.channels.npy", np.full(5, 99), "on channel 99, but only 10 channels"),
+    ],
+)
+def test_folders_that_cannot_be_read(alf, file, content, message):
+    path = sorting(alf) / file
+    path.unlink()
+    if content is not None:
+        np.save(path, content)
+    with pytest.raises(SourceError, match=message):
+        read(alf)
+
+
+FILES = [
+    "probe00/pykilosort/spikes.times.npy",
+    "probe00/pykilosort/spikes.clusters.npy",
+    "probe00/pykilosort/clusters.channels.npy",
+    "probe00/pykilosort/clusters.metrics.pqt",
+    "probe00/pykilosort/clusters.uuids.csv",
+    "probe00/pykilosort/channels.brainLocationIds_ccf_2017.npy",
+    "probe00/pykilosort/channels.localCoordinates.npy",
+    "_ibl_trials.table.pqt",
+    "_ibl_wheel.position.npy",
+    "leftCamera.ROIMotionEnergy.npy",
+]
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if not f.endswith("csv")])
+def test_a_file_cut_short_is_named(alf, file):
+    path = alf / "alf" / file
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(SourceError, match=f"{path.name} is damaged or cut short"):
+        read(alf)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    damage=st.lists(
+        st.tuples(st.sampled_from(FILES), st.sampled_from(["gone", "empty", "half", "noise"])),
+        min_size=1,
+        max_size=4,
+        unique_by=lambda d: d[0],
+    )
+)
+def test_whatever_is_damaged_it_opens_or_says_why(damage, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("damaged") / "M" / "2024-01-01" / "001"
+    write_alf(folder)
+    for file, how in damage:
+        path = folder / "alf" / file
+        content = path.read_bytes()
+        path.unlink()
+        if how != "gone":
+            rng = np.random.default_rng(0)
+            noise = rng.integers(0, 256, len(content), dtype=np.uint8).tobytes()
+            path.write_bytes({"empty": b"", "half": content[: len(content) // 2]}.get(how, noise))
+    message = ""
+    try:
+        assert prepare(read(folder), Preparation()).n_units > 0
+    except MtmError as error:
+        message = str(error)
+    assert len(message) < 600
+    assert "\n" not in message
+
+
+def test_survey_says_what_each_choice_means_without_reading_spikes(alf):
+    path = sorting(alf) / "spikes.times.npy"
+    size = path.stat().st_size + (sorting(alf) / "spikes.clusters.npy").stat().st_size
+    path.write_bytes(b"x" * path.stat().st_size)
+    found = survey(FolderFiles(alf), Preparation())
+    assert found.title == "MOUSE 2024-02-03 002"
+    assert found.probes == ("probe00",)
+    assert found.n_trials == 12
+    assert found.read_mb == pytest.approx(size / 1e6)
+    good, everything = found.choices
+    assert (good.units, good.n_units) == ("good", 3)
+    assert (everything.units, everything.n_units) == ("all", 5)
+    assert everything.counts_mb == pytest.approx(5 * 12 * 100 / 1e6)
+
+
+def test_survey_agrees_with_the_session(sample_path, sample):
+    found = survey(FolderFiles(sample_path), Preparation())
+    assert found.simulated
+    assert "(simulated)" in found.title
+    assert found.choices[0].n_units == sample.n_units

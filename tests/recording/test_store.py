@@ -1,0 +1,203 @@
+"""A store gives back what was put in, opens at once, and is refused when anything is wrong."""
+
+import errno
+import json
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+
+from napari_mtm import Session, save_session
+from napari_mtm.errors import StoreError
+from napari_mtm.recording import store
+from napari_mtm.recording.store import is_store, open_store, store_path, store_title
+
+
+@pytest.fixture(scope="module")
+def stored(sample, tmp_path_factory):
+    path = tmp_path_factory.mktemp("store") / "sample.mtm"
+    save_session(sample, path)
+    return path
+
+
+def test_what_comes_out_is_what_went_in(sample, stored):
+    session = open_store(stored)
+    assert session == sample
+    assert session.units.dtypes.tolist() == sample.units.dtypes.tolist()
+    assert store_title(stored) == sample.title
+
+
+def test_arrays_are_mapped_and_cannot_be_written(stored):
+    session = open_store(stored)
+    assert isinstance(session.counts, np.memmap)
+    assert isinstance(session.rates, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        session.counts[0, 0, 0] = 1
+
+
+def test_the_file_is_safetensors(sample, stored):
+    with safe_open(stored, framework="numpy") as file:
+        np.testing.assert_array_equal(file.get_tensor("counts"), sample.counts)
+        assert file.metadata()["format"] == store.FORMAT
+
+
+def test_the_same_session_gives_the_same_bytes(sample, stored, tmp_path):
+    save_session(sample, tmp_path / "again.mtm")
+    assert (tmp_path / "again.mtm").read_bytes() == stored.read_bytes()
+
+
+def test_sessions_with_little_in_them(tmp_path):
+    bare = Session.from_counts(np.zeros((2, 3, 1)), ["CA1"], id="a b/c")
+    save_session(bare, tmp_path / "bare.mtm")
+    assert open_store(tmp_path / "bare.mtm") == bare
+
+
+def test_a_folder_gets_a_file_named_after_the_session(tmp_path):
+    assert store_path(tmp_path, "MOUSE 2024-01-01 001") == tmp_path / "MOUSE_2024-01-01_001.mtm"
+    assert store_path(tmp_path / "x", "MOUSE") == tmp_path / "x"
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(cut=st.floats(0, 1, exclude_max=True))
+def test_a_store_cut_short_is_refused(cut, stored, tmp_path):
+    whole = stored.read_bytes()
+    short = tmp_path / "short.mtm"
+    short.write_bytes(whole[: int(cut * len(whole))])
+    with pytest.raises(StoreError, match="cut short"):
+        open_store(short)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(place=st.floats(0, 1, exclude_max=True), head=st.booleans(), flip=st.integers(1, 255))
+def test_no_changed_byte_goes_unnoticed(place, head, flip, sample, stored, tmp_path):
+    damaged = bytearray(stored.read_bytes())
+    end = int.from_bytes(damaged[:8], "little") if head else len(damaged)
+    damaged[int(place * end)] ^= flip
+    path = tmp_path / "damaged.mtm"
+    path.write_bytes(damaged)
+    message = ""
+    try:
+        assert open_store(path) == sample  # white space was changed, say
+    except StoreError as error:
+        message = str(error)
+    assert not message or str(path) in message
+
+
+def large(monkeypatch):
+    """Treat every store as too large to compare in full, and every array as large."""
+    monkeypatch.setattr(store, "CHECKED_BYTES", 0)
+    monkeypatch.setattr(store, "_BLOCK", 4096)
+
+
+def test_a_large_store_is_compared_when_asked(sample, tmp_path, monkeypatch):
+    large(monkeypatch)
+    path = tmp_path / "large.mtm"
+    save_session(sample, path)
+    damaged = bytearray(path.read_bytes())
+    damaged[-100] ^= 1  # in the counts, the last array
+    path.write_bytes(damaged)
+    open_store(path)
+    with pytest.raises(StoreError, match="counts does not match its checksum"):
+        open_store(path, verify=True)
+
+
+def edited(path, change):
+    """Rewrite a store's header with its checksum put right."""
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    head = json.loads(data[8 : 8 + length])
+    change(head)
+    session = head["__metadata__"]["session"]
+    head["__metadata__"]["session_checksum"] = str(zlib.crc32(session.encode()))
+    text = json.dumps(head, separators=(",", ":")).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda h: h["__metadata__"].update(version="2"), "newer napari-mtm .*store version 2"),
+        (lambda h: h["__metadata__"].update(version="x"), "header cannot be read"),
+        (lambda h: h["__metadata__"].update(session="{}"), "Field required"),
+        (lambda h: h.pop("counts"), "counts is not described"),
+        (lambda h: h["counts"].update(shape=[1, 2, 3]), "counts has the wrong size"),
+        (lambda h: h["counts"].update(dtype="C64"), "counts is not described"),
+        (lambda h: h["counts"].update(data_offsets=[-8, 0]), "wrong size"),
+    ],
+)
+def test_headers_that_make_no_sense(change, message, stored, tmp_path):
+    path = tmp_path / "edited.mtm"
+    path.write_bytes(stored.read_bytes())
+    edited(path, change)
+    with pytest.raises(StoreError, match=message):
+        open_store(path)
+
+
+def test_tables_that_do_not_fit(sample, stored, tmp_path):
+    def drop_unit(head):
+        session = json.loads(head["__metadata__"]["session"])
+        session["units"][0]["texts"].pop()
+        head["__metadata__"]["session"] = json.dumps(session)
+
+    path = tmp_path / "edited.mtm"
+    path.write_bytes(stored.read_bytes())
+    edited(path, drop_unit)
+    with pytest.raises(StoreError, match="its parts do not fit"):
+        open_store(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x10\0\0\0\0\0\0\0" + b"{}" * 8])
+def test_other_files_are_no_stores(content, tmp_path):
+    path = tmp_path / "other"
+    path.write_bytes(content)
+    assert not is_store(path)
+    with pytest.raises(StoreError, match="not a prepared session"):
+        open_store(path)
+
+
+def test_a_missing_file(tmp_path):
+    assert not is_store(tmp_path / "none")
+    with pytest.raises(StoreError, match=r"Cannot read .*none"):
+        open_store(tmp_path / "none")
+
+
+def test_a_full_disk_leaves_what_was_there(sample, tmp_path, monkeypatch):
+    path = tmp_path / "store.mtm"
+    path.write_bytes(b"before")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store.os, "fsync", full)
+    with pytest.raises(StoreError, match=r"No space left on device\. Nothing was changed"):
+        save_session(sample, path)
+    assert [p.name for p in tmp_path.iterdir()] == ["store.mtm"]
+    assert path.read_bytes() == b"before"
+
+
+def test_a_really_full_disk(sample):
+    """Every write to this device fails as on a full disk."""
+    from pathlib import Path
+
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("there is no /dev/full")
+    with pytest.raises(StoreError, match="Cannot write"):
+        save_session(sample, full / "store.mtm")
+
+
+def test_an_interrupted_write_leaves_nothing(sample, tmp_path, monkeypatch):
+    def interrupt(descriptor):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store.os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        save_session(sample, tmp_path / "store.mtm")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,20 @@
+"""Viewers for the tests of the window."""
+
+import pytest
+from napari.components import ViewerModel
+
+from napari_mtm.ui.coordinator import Coordinator, coordinator_of
+
+
+@pytest.fixture
+def viewer() -> ViewerModel:
+    """A viewer without a window."""
+    return ViewerModel()
+
+
+@pytest.fixture
+def coordinator(viewer, sample) -> Coordinator:
+    """The coordinator of that viewer, with the sample open."""
+    coordinator = coordinator_of(viewer)
+    coordinator.show(sample)
+    return coordinator

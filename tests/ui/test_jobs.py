@@ -1,0 +1,102 @@
+"""One job at a time off the Qt thread, with progress, cancelling and errors in words."""
+
+import threading
+import time
+from unittest.mock import Mock
+
+import pytest
+from napari.utils.notifications import notification_manager
+
+from napari_mtm.errors import Cancelled, SourceError
+from napari_mtm.ui.jobs import Jobs, report
+
+
+@pytest.fixture
+def jobs(qtbot) -> Jobs:
+    return Jobs()
+
+
+@pytest.fixture
+def notes():
+    """What napari would show."""
+    seen: list = []
+    notification_manager.notification_ready.connect(seen.append)
+    yield seen
+    notification_manager.notification_ready.disconnect(seen.append)
+
+
+def test_work_runs_elsewhere_and_its_result_comes_back_here(jobs, qtbot):
+    threads, results = [], []
+
+    def work(progress):
+        threads.append(threading.current_thread())
+        progress(0.5, "half")
+        return 7
+
+    def done(result):
+        threads.append(threading.current_thread())
+        results.append(result)
+
+    with qtbot.waitSignals([jobs.started, jobs.progressed, jobs.finished]):
+        jobs.run("counting", work, done)
+        assert jobs.running
+    assert results == [7]
+    assert threads[0] is not threading.main_thread()
+    assert threads[1] is threading.main_thread()
+    assert not jobs.running
+
+
+def test_a_cancelled_job_stops_and_gives_nothing(jobs, qtbot, notes):
+    stopped, done = threading.Event(), Mock()
+
+    def work(progress):
+        try:
+            while True:
+                progress(0.1, "on and on")
+                time.sleep(0.005)
+        except Cancelled:
+            stopped.set()
+            raise
+
+    jobs.run("endless", work, done)
+    with qtbot.waitSignal(jobs.finished):
+        jobs.cancel()
+    assert stopped.wait(5)
+    qtbot.wait(50)
+    assert not done.called
+    assert notes == []
+
+
+def test_a_new_job_replaces_the_old_one(jobs, qtbot):
+    hold, results = threading.Event(), []
+
+    def slow(progress):
+        hold.wait(5)
+        return "slow"  # never looks whether it was cancelled
+
+    jobs.run("slow", slow, results.append)
+    with qtbot.waitSignal(jobs.finished):  # of the old one
+        jobs.run("fast", lambda progress: "fast", results.append)
+    hold.set()
+    qtbot.waitUntil(lambda: not jobs.running)
+    qtbot.wait(100)
+    assert results == ["fast"]
+
+
+def test_our_errors_are_shown_in_their_words(jobs, qtbot, notes):
+    def work(progress):
+        raise SourceError("The file is damaged. Fetch it again.")
+
+    with qtbot.waitSignal(jobs.finished):
+        jobs.run("failing", work, Mock())
+    assert [n.message for n in notes] == ["The file is damaged. Fetch it again."]
+
+
+def test_bugs_are_shown_with_their_traceback(notes, monkeypatch):
+    monkeypatch.delenv("NAPARI_EXIT_ON_ERROR", raising=False)
+    try:
+        raise ZeroDivisionError("a bug")
+    except ZeroDivisionError as error:
+        report(error)
+    assert len(notes) == 1
+    assert "a bug" in notes[0].message
