@@ -55,6 +55,27 @@ def test_units_that_fire_together_lie_together(monkeypatch):
     groups = rng.integers(0, 3, 30)
     drive = rng.gamma(0.5, 2.0, (40, 20, 3))
     counts = rng.poisson(np.repeat(drive, 5, axis=1)[:, :, groups])
+    counts[:, :, 4] = 0
     order = ORDERS["similarity"](Session.from_counts(counts, ["CA1"] * 30))
-    changes = np.count_nonzero(np.diff(groups[order]))
+    assert order[-1] == 4  # silent
+    changes = np.count_nonzero(np.diff(groups[order[:-1]]))
     assert changes == 2  # three groups in one piece each
+
+
+def test_rastermap_orders_where_it_is_installed(sample, monkeypatch):
+    """With a stand-in: what it is given, and what is done with its answer."""
+
+    class Rastermap:
+        def __init__(self, **settings):
+            assert settings["n_clusters"] is None
+            assert 0 < settings["n_PCs"] < sample.n_units
+
+        def fit(self, activity):
+            assert activity.shape[0] == sample.n_units
+            assert activity.std(axis=1) == pytest.approx(1, abs=1e-3)
+            self.isort = np.arange(sample.n_units)[::-1]
+            return self
+
+    monkeypatch.setitem(sys.modules, "rastermap", type(sys)("rastermap"))
+    sys.modules["rastermap"].Rastermap = Rastermap
+    np.testing.assert_array_equal(ORDERS["similarity"](sample), np.arange(sample.n_units)[::-1])

@@ -30,7 +30,7 @@ from napari_mtm.recording.session import Session
 from napari_mtm.recording.store import is_store, open_store
 from napari_mtm.ui.coordinator import Coordinator, Hover, coordinator_of
 from napari_mtm.ui.frame import CanvasFrame, find_canvas, hover_line
-from napari_mtm.ui.jobs import Jobs, report
+from napari_mtm.ui.jobs import Jobs
 from napari_mtm.ui.open_dialog import OpenDialog, Request
 from napari_mtm.ui.raster import brightest
 from napari_mtm.ui.trial_text import trial_summary
@@ -318,11 +318,7 @@ def _boxed(title: str, part: QWidget) -> QGroupBox:
 
 def open_in_dock(viewer: Any, request: Request) -> None:
     """Open a session in a viewer with a window; the session dock is shown with it."""
-    dock = show_dock(viewer)
-    try:
-        dock.open(request)
-    except RuntimeError as error:  # the window is being closed
-        report(error)
+    show_dock(viewer).open(request)
 
 
 def show_dock(viewer: Any) -> SessionDock:

@@ -1,0 +1,1 @@
+"""Measurements against a stated reference in the same run, as JSON."""
