@@ -144,7 +144,7 @@ def _info(options: argparse.Namespace) -> None:
 
 def _prepare(options: argparse.Namespace) -> None:
     from napari_mtm.recording.opening import find_files, open_session
-    from napari_mtm.recording.preparation import prepare
+    from napari_mtm.recording.prepare import prepare
     from napari_mtm.recording.reading import read_recording
     from napari_mtm.recording.store import is_store, save_session, store_path
 

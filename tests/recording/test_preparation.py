@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from napari_mtm.errors import Cancelled, MtmError, PreparationError, SourceError
-from napari_mtm.recording.preparation import Preparation, prepare
+from napari_mtm.recording.preparation import Preparation
+from napari_mtm.recording.prepare import prepare
 from napari_mtm.recording.raw import Probe, Recording
 from napari_mtm.recording.traces import Trace
 from tests.conftest import trials

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from napari_mtm.errors import MtmError, SourceError
 from napari_mtm.recording.alf import FolderFiles
-from napari_mtm.recording.preparation import Preparation, prepare
+from napari_mtm.recording.preparation import Preparation
+from napari_mtm.recording.prepare import prepare
 from napari_mtm.recording.reading import read_recording, survey
 from tests.conftest import trials, write_alf
 

@@ -15,7 +15,8 @@ from napari_mtm.recording.alf import (
     open_one,
     sessions_below,
 )
-from napari_mtm.recording.preparation import Preparation, prepare
+from napari_mtm.recording.preparation import Preparation
+from napari_mtm.recording.prepare import prepare
 from napari_mtm.recording.reading import Survey, read_recording, survey
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.store import is_store, open_store

@@ -16,11 +16,13 @@ import pandas as pd
 from napari_mtm.errors import SourceError
 from napari_mtm.progress import Progress, silent
 from napari_mtm.recording.alf import Dataset, SessionFiles, find
-from napari_mtm.recording.preparation import Preparation, called, chosen, mean_rates
+from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.raw import Probe, Recording, Truth
 from napari_mtm.recording.regions import UNKNOWN, locate
 from napari_mtm.recording.session import titled
+from napari_mtm.recording.spikes import called, mean_rates
 from napari_mtm.recording.traces import Trace
+from napari_mtm.recording.units import chosen
 
 T = TypeVar("T")
 

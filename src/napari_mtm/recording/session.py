@@ -215,7 +215,9 @@ class Session:
             As for `open_session`: `min_rate`, `align`, `window`, `bin_size`.
 
         """
-        from napari_mtm.recording.preparation import Preparation, prepare, recording_from_spikes
+        from napari_mtm.recording.preparation import Preparation
+        from napari_mtm.recording.prepare import prepare
+        from napari_mtm.recording.spikes import recording_from_spikes
 
         recording = recording_from_spikes(
             np.asarray(times),

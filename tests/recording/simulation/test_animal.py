@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from napari_mtm.errors import PreparationError
-from napari_mtm.recording.preparation import Preparation, prepare
+from napari_mtm.recording.preparation import Preparation
+from napari_mtm.recording.prepare import prepare
 from napari_mtm.recording.regions import to_beryl
 from napari_mtm.recording.simulation.animal import Recipe, simulate_animal
 from napari_mtm.recording.simulation.areas import AREAS, REPEATED_SITE

@@ -10,7 +10,8 @@ from one.api import One
 
 from napari_mtm import Cancelled, open_session
 from napari_mtm.errors import SourceError
-from napari_mtm.recording.preparation import Preparation, prepare
+from napari_mtm.recording.preparation import Preparation
+from napari_mtm.recording.prepare import prepare
 from napari_mtm.recording.simulation.animal import Recipe, simulate_animal
 from napari_mtm.recording.simulation.cache_writer import simulate
 

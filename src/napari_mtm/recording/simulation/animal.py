@@ -10,7 +10,6 @@ from scipy.signal import lfilter
 
 from napari_mtm.errors import PreparationError
 from napari_mtm.progress import Progress, part, silent
-from napari_mtm.recording.preparation import mean_rates
 from napari_mtm.recording.raw import Probe, Recording
 from napari_mtm.recording.simulation.areas import AREAS, REPEATED_SITE, Area
 from napari_mtm.recording.simulation.behaviour import Behaviour, simulate_behaviour
@@ -23,6 +22,7 @@ from napari_mtm.recording.simulation.truth import (
     SimulatedTruth,
     rounded,
 )
+from napari_mtm.recording.spikes import mean_rates
 from napari_mtm.recording.traces import Trace
 
 LAB = "simulation"

@@ -1,0 +1,95 @@
+"""From a recording to a session."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from napari_mtm.progress import Progress, part, silent
+from napari_mtm.recording.binning import Binned, bin_edges, bin_spikes
+from napari_mtm.recording.preparation import Preparation
+from napari_mtm.recording.raw import Probe, Recording
+from napari_mtm.recording.session import Session
+from napari_mtm.recording.spikes import usable
+from napari_mtm.recording.traces import CAMERA_GAP, Trace, bin_average, wheel_velocity
+from napari_mtm.recording.units import choose_units
+from napari_mtm.recording.windows import cut_windows
+
+
+def prepare(
+    recording: Recording, preparation: Preparation, *, progress: Progress = silent
+) -> Session:
+    """Cut a recording into windows and bin it.
+
+    Raises PreparationError where no unit or no trial is left, SourceError where
+    spike times are damaged.
+    """
+    notes = list(recording.notes)
+    probes = [usable(probe, notes) for probe in recording.probes]
+    units = choose_units(recording, probes, preparation, notes)
+    cut = cut_windows(recording, probes, preparation, notes)
+    edges = bin_edges(cut.starts, preparation.n_bins, preparation.bin_size)
+
+    binned = _bin_probes(probes, units, edges, part(progress, 0.0, 0.8))
+    progress(0.8, "reading behaviour")
+    if binned.saturated:
+        notes.append(
+            f"{binned.saturated} counts were above 255 and are stored as 255; use smaller bins."
+        )
+    behaviour = _behaviour(recording, edges, notes)
+    progress(0.9, "finding true rates" if recording.truth else "putting it together")
+    truth = recording.truth
+    return Session(
+        id=recording.id,
+        name=recording.name,
+        counts=binned.counts,
+        units=units,
+        trials=cut.trials,
+        behaviour=behaviour,
+        window=cut.window,
+        bin_size=preparation.bin_size,
+        align=cut.align,
+        rates=truth.rates(edges, units["uuid"].tolist()) if truth else None,
+        simulated=recording.simulated,
+        excluded=cut.excluded,
+        saturated=binned.saturated,
+        notes=tuple(notes),
+    )
+
+
+def _bin_probes(
+    probes: Sequence[Probe], units: pd.DataFrame, edges: np.ndarray, progress: Progress
+) -> Binned:
+    """Count the spikes of each probe into the columns of its units."""
+    counts = np.zeros((len(edges), edges.shape[1] - 1, len(units)), dtype=np.uint8)
+    saturated = 0
+    for k, probe in enumerate(probes):
+        mine = np.flatnonzero(units["probe"].to_numpy() == probe.name)
+        ids = units["cluster"].to_numpy()[mine]
+        columns = np.full(int(ids.max(initial=-1)) + 1, -1)
+        columns[ids] = np.arange(len(mine))
+        share = part(progress, k / len(probes), (k + 1) / len(probes))
+        binned = bin_spikes(probe.times, probe.clusters, edges, columns, len(mine), progress=share)
+        if len(probes) == 1:
+            return binned
+        counts[:, :, mine] = binned.counts
+        saturated += binned.saturated
+    return Binned(counts, saturated)
+
+
+def _behaviour(
+    recording: Recording, edges: np.ndarray, notes: list[str]
+) -> dict[str, npt.NDArray[np.float32]]:
+    nothing = Trace(np.empty(0), np.empty(0))
+    velocity = wheel_velocity(recording.wheel_position) if recording.wheel_position else nothing
+    whisker = recording.whisker or nothing
+    if len(velocity.times) == 0:
+        notes.append("There is no wheel trace.")
+    if len(whisker.times) == 0:
+        notes.append("There is no whisker motion energy.")
+    return {
+        "wheel-velocity": bin_average(velocity, edges),
+        "wheel-speed": bin_average(Trace(velocity.times, np.abs(velocity.values)), edges),
+        "whisker-motion-energy": bin_average(whisker, edges, max_gap=CAMERA_GAP),
+    }

@@ -1,0 +1,107 @@
+"""Where the windows of a session lie: around the trials, or side by side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from napari_mtm.errors import PreparationError
+from napari_mtm.recording.preparation import DEFAULT_ALIGN, Preparation
+from napari_mtm.recording.raw import Probe, Recording
+from napari_mtm.recording.session import ANY_TIME
+from napari_mtm.recording.trials import column, select_trials, signed_contrast
+
+_EDGE_SPIKES = 20
+_SAME_LENGTH = 0.95
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Where the windows lie: their trials and starts, and the trials left out by reason."""
+
+    align: str
+    window: tuple[float, float]
+    trials: pd.DataFrame
+    starts: npt.NDArray[np.floating]
+    excluded: dict[str, int]
+
+
+def cut_windows(
+    recording: Recording, probes: Sequence[Probe], preparation: Preparation, notes: list[str]
+) -> Windows:
+    """Choose trials and place their windows, or adjoining ones; adds to `notes`.
+
+    Raises PreparationError where no window is left.
+    """
+    trials, align = recording.trials, preparation.align
+    recorded = _recorded(probes, notes)
+    if trials is None and align == DEFAULT_ALIGN:
+        notes.append("There is no trials table; the recording is cut into adjoining windows.")
+        align = ANY_TIME
+    if align == ANY_TIME:
+        return _adjoining(recording, preparation, recorded)
+    if trials is None:
+        raise PreparationError(
+            f'{recording.name} has no trials to align to {align}; use align="{ANY_TIME}".'
+        )
+    if align not in trials:
+        raise PreparationError(
+            f"{recording.name} has no trials column {align!r}. "
+            f"There are: {', '.join(map(str, trials))}."
+        )
+    selection = select_trials(trials, align, preparation.window, recorded)
+    if not selection.keep.any():
+        why = ", ".join(f"{n} {reason}" for reason, n in selection.excluded.items())
+        raise PreparationError(
+            f"None of the {len(trials)} trials of {recording.name} can be used: {why}."
+            if why
+            else f"The trials table of {recording.name} is empty."
+        )
+    kept = trials[selection.keep].reset_index(drop=True)
+    if {"contrastLeft", "contrastRight"} <= set(kept):
+        kept = kept.assign(signed_contrast=signed_contrast(kept))
+    starts = column(kept, align) + preparation.window[0]
+    return Windows(align, preparation.window, kept, starts, selection.excluded)
+
+
+def _recorded(probes: Sequence[Probe], notes: list[str]) -> tuple[float, float]:
+    """First and last second at which every probe was recording.
+
+    A probe records for as long beyond its last spike as twenty more would have
+    taken at its mean rate: next to nothing on a real probe.
+    """
+    spans = []
+    for probe in probes:
+        if len(probe.times) < 2:
+            continue
+        first, last = float(probe.times[0]), float(probe.times[-1])
+        slack = _EDGE_SPIKES * (last - first) / len(probe.times)
+        spans.append((max(0.0, first - slack), last + slack))
+    if not spans:
+        return 0.0, np.inf
+    lasts = [last for _, last in spans]
+    if min(lasts) < _SAME_LENGTH * max(lasts):
+        notes.append(
+            f"The probes disagree on the length of the recording ({min(lasts):.0f} and "
+            f"{max(lasts):.0f} s); only trials that all of them recorded are used."
+        )
+    return max(first for first, _ in spans), min(lasts)
+
+
+def _adjoining(
+    recording: Recording, preparation: Preparation, recorded: tuple[float, float]
+) -> Windows:
+    """Cut the whole recording; there is no event, so time runs from each window's start."""
+    length = preparation.n_bins * preparation.bin_size
+    first = recorded[0]
+    last = max((float(p.times[-1]) for p in recording.probes if len(p.times)), default=first)
+    n = int((min(last, recorded[1]) - first) / length + 1e-9)
+    if n < 1:
+        raise PreparationError(
+            f"{recording.name} is shorter than one window of {length:g} s; use a shorter window."
+        )
+    starts = first + np.arange(n) * length
+    trials = pd.DataFrame({"intervals_0": starts, "intervals_1": starts + length})
+    return Windows(ANY_TIME, (0.0, round(length, 9)), trials, starts, {})
