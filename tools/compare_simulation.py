@@ -1,4 +1,4 @@
-"""Compare simulated animals with real ones: figures and numbers for docs/simulation.md.
+"""Compare simulated animals with real ones: figures and tables of docs/simulation.md.
 
     python tools/compare_simulation.py FOLDER
 
@@ -20,24 +20,25 @@ from napari_mtm.recording.simulation.areas import REPEATED_SITE
 mpl.use("agg")
 import matplotlib.pyplot as plt
 
-IMAGES = Path(__file__).parents[1] / "docs" / "images"
+PAGE = Path(__file__).parents[1] / "docs" / "simulation.md"
+IMAGES = PAGE.parent / "images"
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+CONTRASTS = (0.0, 0.0625, 0.125, 0.25, 1.0)
 REAL, SIMULATED = "0.55", "#c0392b"
 
 
 def main(folder: Path) -> None:
-    """Write the figures and print the numbers."""
+    """Write the figures and the tables."""
     real_trials = [
         pd.read_csv(f) for f in sorted((folder / "ibllib_trials_test").glob("trials_*.csv"))
     ]
     trained = [t for t in real_trials if (t["task_protocol"] == "biased").all()]
     animals = [simulate_animal(Recipe(seed=1, units=150, trials=600), n) for n in range(6)]
     simulated_trials = [a.behaviour.trials for a in animals]
-    _print_behaviour("real", trained)
-    _print_behaviour("simulated", simulated_trials)
+    _put("behaviour", _behaviour_table(trained, simulated_trials))
     _draw_behaviour(trained, simulated_trials)
     real_units = pd.read_parquet(folder / "reproducible_ephys_tables" / "clusters_re_147.pqt")
-    _compare_rates(real_units, animals)
+    _put("rates", _compare_rates(real_units, animals))
 
 
 def _response(trials: pd.DataFrame) -> pd.Series:
@@ -48,18 +49,36 @@ def _signed(trials: pd.DataFrame) -> pd.Series:
     return trials["contrastRight"].fillna(-trials["contrastLeft"])
 
 
-def _contrast(trials: pd.DataFrame) -> pd.Series:
-    return trials["contrastRight"].fillna(trials["contrastLeft"])
+def _correct(trials: pd.DataFrame) -> pd.Series:
+    """Share of correct trials by contrast."""
+    contrast = trials["contrastRight"].fillna(trials["contrastLeft"])
+    return (trials["feedbackType"] > 0).groupby(contrast).mean()
 
 
-def _print_behaviour(name: str, sessions: list[pd.DataFrame]) -> None:
-    quantiles = pd.DataFrame([_response(t).quantile(QUANTILES) for t in sessions])
-    correct = pd.DataFrame([(t["feedbackType"] > 0).groupby(_contrast(t)).mean() for t in sessions])
-    between = [np.nanmedian(np.diff(t["stimOn_times"])) for t in sessions]
-    print(f"{name}: {len(sessions)} sessions; lowest, median and highest over sessions")
-    for table in (quantiles, correct):
-        print(table.quantile([0, 0.5, 1]).round(2).to_string(index=False))
-    print(f"seconds between stimuli {np.round(np.quantile(between, [0, 0.5, 1]), 2)}\n")
+def _put(name: str, table: str) -> None:
+    """Put a table between its marks in the page."""
+    before, rest = PAGE.read_text(encoding="utf-8").split(f"<!-- {name} -->")
+    _, after = rest.split("<!-- end -->", 1)
+    text = f"{before}<!-- {name} -->\n{table}\n<!-- end -->{after}"
+    PAGE.write_text(text, encoding="utf-8")
+
+
+def _behaviour_table(real: list[pd.DataFrame], simulated: list[pd.DataFrame]) -> str:
+    """Compare ranges over sessions, as a Markdown table."""
+    rows = ["| lowest, median and highest session | real | simulated |", "|---|---|---|"]
+    for quantile in QUANTILES:
+        cells = [_range([_response(t).quantile(quantile) for t in s]) for s in (real, simulated)]
+        rows.append(f"| response time, {quantile:.0%} of trials (s) | {' | '.join(cells)} |")
+    for contrast in CONTRASTS:
+        cells = [_range([_correct(t)[contrast] for t in s]) for s in (real, simulated)]
+        rows.append(f"| correct at {contrast:.2%} contrast | {' | '.join(cells)} |")
+    cells = [_range([t["stimOn_times"].diff().median() for t in s]) for s in (real, simulated)]
+    rows.append(f"| median time between stimuli (s) | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _range(values: list[float]) -> str:
+    return ", ".join(f"{v:.2f}" for v in np.quantile(values, [0, 0.5, 1]))
 
 
 def _draw_behaviour(real: list[pd.DataFrame], simulated: list[pd.DataFrame]) -> None:
@@ -70,7 +89,7 @@ def _draw_behaviour(real: list[pd.DataFrame], simulated: list[pd.DataFrame]) -> 
             response = np.sort(_response(trials))
             share = np.linspace(0, 1, len(response))
             left.plot(response, share, color=colour, lw=1, alpha=0.7, label=label)
-            contrast = (trials["feedbackType"] > 0).groupby(_contrast(trials)).mean()
+            contrast = _correct(trials)
             middle.plot(
                 range(len(contrast)),
                 contrast,
@@ -103,15 +122,17 @@ def _draw_behaviour(real: list[pd.DataFrame], simulated: list[pd.DataFrame]) -> 
     figure.savefig(IMAGES / "simulated-behaviour.png", dpi=130)
 
 
-def _compare_rates(real: pd.DataFrame, animals: list[Animal]) -> None:
+def _compare_rates(real: pd.DataFrame, animals: list[Animal]) -> str:
+    """Draw the distributions of firing rates, and return their table."""
     real = real[(real["label"] == 1) & (real["firing_rate"] > 0)]
     real = real.assign(region=to_beryl(real["acronym"].tolist()))
     units = pd.concat([p.units for a in animals for p in a.recording.probes])
     units = units[units["label"] == 1]
     figure, axes = plt.subplots(1, 5, figsize=(11, 2.6), sharey=True, layout="constrained")
     bins = np.linspace(-5, 5, 31)
-    print("natural log of spikes/s of good units: mean and spread, real and simulated")
+    rows = ["| region | real | simulated |", "|---|---|---|"]
     for axis, region in zip(axes, REPEATED_SITE, strict=True):
+        cells = []
         for table, colour, name in ((real, REAL, "real"), (units, SIMULATED, "simulated")):
             rates = np.log(table.loc[table["region"] == region, "firing_rate"])
             axis.hist(
@@ -123,13 +144,15 @@ def _compare_rates(real: pd.DataFrame, animals: list[Animal]) -> None:
                 lw=1.5,
                 label=f"{name} ({len(rates)})",
             )
-            print(f"{region:5} {name:10} {rates.mean():6.2f} {rates.std():6.2f}")
+            cells.append(f"{rates.mean():.2f} ± {rates.std():.2f}")
+        rows.append(f"| {region} | {' | '.join(cells)} |")
         axis.set(title=region, xlabel="spikes/s")
         axis.set_xticks(np.log([0.01, 0.1, 1, 10, 100]), ["0.01", "0.1", "1", "10", "100"])
         axis.legend(frameon=False, fontsize=6, loc="upper left")
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("density")
     figure.savefig(IMAGES / "simulated-rates.png", dpi=130)
+    return "\n".join(rows)
 
 
 if __name__ == "__main__":

@@ -159,6 +159,11 @@ def test_another_session_takes_the_place_of_the_first(coordinator, viewer):
     assert len(coordinator.rows) == 2
 
 
+def test_the_same_session_again_has_the_same_name(coordinator, viewer, sample):
+    coordinator.show(sample)
+    assert [layer.name for layer in viewer.layers] == [sample.title]
+
+
 def test_a_raster_that_napari_adds_is_adopted(viewer, sample):
     coordinator = coordinator_of(viewer)
     data, keywords = raster(sample, viewer)

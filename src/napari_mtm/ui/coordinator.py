@@ -127,13 +127,12 @@ class Coordinator:
 
     def show(self, session: Session) -> None:
         """Show a session in place of the one that is open."""
-        self._remove_layer()
         data, style = raster(session, self.viewer)
         self.viewer.add_image(data, **style)  # adopted when inserted
 
     def close(self) -> None:
         """Close the session and remove its layer."""
-        self._remove_layer()
+        self._remove(self._layer)
 
     def set_order(self, name: str, positions: npt.NDArray[np.intp] | None = None) -> None:
         """Order the rows by a name in `ordering.ORDERS`, computed here unless it is given."""
@@ -197,8 +196,11 @@ class Coordinator:
         session = layer.metadata.get(KEY, {}).get("session")
         if not isinstance(session, Session) or layer is self._layer:
             return
-        self._remove_layer()
-        self._layer = layer
+        # The new layer is there before the old one goes: napari (0.9) leaves the
+        # numbers of a slider on screen when a viewer is without layers in between.
+        before, self._layer = self._layer, layer
+        self._remove(before)
+        layer.name = session.title
         self.session = session
         self.order = "region"
         self.shown = frozenset(r.name for r in session.regions)
@@ -218,10 +220,9 @@ class Coordinator:
             self.rows = np.empty(0, dtype=np.intp)
             self.session_changed.emit()
 
-    def _remove_layer(self) -> None:
-        layer, viewer = self._layer, self._viewer()
-        if layer is not None and viewer is not None and layer in viewer.layers:
-            viewer.layers.remove(layer)
+    def _remove(self, layer: "Image | None") -> None:
+        if layer is not None and layer in self.viewer.layers:
+            self.viewer.layers.remove(layer)
 
     def _update_rows(self) -> None:
         assert self.session is not None

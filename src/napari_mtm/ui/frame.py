@@ -257,6 +257,7 @@ class HoverLabel(QLabel):
             y = cursor.y() - self.height() - _HOVER_OFFSET
         self.move(max(x, 0), max(y, 0))
         self.show()
+        self.raise_()  # above the event lines
 
 
 def hover_line(hover: Hover) -> str:

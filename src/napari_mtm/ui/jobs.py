@@ -67,7 +67,9 @@ class Jobs(QObject):
         job = self._job = _Job(what, done)
         self.destroyed.connect(job.stop.set)
         self.started.emit(what)
-        threading.Thread(target=job.work, args=(work,), name=what, daemon=True).start()
+        # Not a daemon: Python waits for it at exit, which libraries with threads of
+        # their own need. It stops when this object goes, with the window.
+        threading.Thread(target=job.work, args=(work,), name=what).start()
         self._timer.start()
 
     def cancel(self) -> None:
