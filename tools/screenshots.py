@@ -17,23 +17,10 @@ from napari_mtm.ui.launch import choose_qt, window
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SIZE = (1600, 1000)
-NEIGHBOURS = [
-    "VISpm",
-    "VISam",
-    "SSp-tr",
-    "SSp-bfd",
-    "RSPd",
-    "SUB",
-    "POST",
-    "LD",
-    "LGd",
-    "VPL",
-    "MD",
-    "SGN",
-    "ZI",
-    "SNr",
-    "NOT",
-]
+NEIGHBOURS = (
+    *("VISpm", "VISam", "SSp-tr", "SSp-bfd", "RSPd", "SUB", "POST", "LD"),
+    *("LGd", "VPL", "MD", "SGN", "ZI", "SNr", "NOT"),
+)
 
 
 def main() -> None:
