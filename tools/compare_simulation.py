@@ -67,14 +67,21 @@ def _behaviour_table(real: list[pd.DataFrame], simulated: list[pd.DataFrame]) ->
     """Compare ranges over sessions, as a Markdown table."""
     rows = ["| lowest, median and highest session | real | simulated |", "|---|---|---|"]
     for quantile in QUANTILES:
-        cells = [_range([_response(t).quantile(quantile) for t in s]) for s in (real, simulated)]
+        cells = [
+            _range([float(_response(t).quantile(quantile)) for t in s]) for s in (real, simulated)
+        ]
         rows.append(f"| response time, {quantile:.0%} of trials (s) | {' | '.join(cells)} |")
     for contrast in CONTRASTS:
         cells = [_range([_correct(t)[contrast] for t in s]) for s in (real, simulated)]
         rows.append(f"| correct at {contrast:.2%} contrast | {' | '.join(cells)} |")
-    cells = [_range([t["stimOn_times"].diff().median() for t in s]) for s in (real, simulated)]
+    cells = [_range([_interval(t) for t in s]) for s in (real, simulated)]
     rows.append(f"| median time between stimuli (s) | {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def _interval(trials: pd.DataFrame) -> float:
+    """Median seconds from one stimulus to the next."""
+    return float(trials["stimOn_times"].diff().median())
 
 
 def _range(values: list[float]) -> str:
