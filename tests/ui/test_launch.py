@@ -61,6 +61,14 @@ def test_without_qt_6_it_says_what_to_install(monkeypatch):
         launch.choose_qt()
 
 
+def test_without_a_screen_it_says_so(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(MtmError, match="no screen to open a window on"):
+        launch.launch("sample", one=None, preparation=Preparation())
+
+
 def test_a_source_that_is_not_there_opens_no_window(monkeypatch):
     monkeypatch.setattr(launch, "window", None)
     with pytest.raises(MtmError, match="no file or folder"):

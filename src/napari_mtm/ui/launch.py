@@ -11,6 +11,9 @@ from napari_mtm.errors import MtmError
 if TYPE_CHECKING:
     from napari_mtm.recording.preparation import Preparation
 
+_SHARE = 0.85
+"""Share of the screen that a first window takes."""
+
 _QT6 = {"pyqt6": "PyQt6", "pyside6": "PySide6"}
 
 
@@ -31,12 +34,23 @@ def choose_qt() -> None:
     )
 
 
+def check_screen() -> None:
+    """Raise MtmError where there is no screen to open a window on; Qt would abort."""
+    named = any(os.environ.get(n) for n in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"))
+    if sys.platform.startswith("linux") and not named:
+        raise MtmError(
+            "There is no screen to open a window on. Log in to a desktop, forward X11, "
+            "or run this under xvfb-run."
+        )
+
+
 def launch(source: str, *, one: str | None, preparation: "Preparation | None") -> None:
     """Open napari with a session and run until its window is closed.
 
     A source that does not exist is refused before a window opens.
     """
     choose_qt()
+    check_screen()
     from napari_mtm.recording.opening import find_files
     from napari_mtm.recording.preparation import Preparation
     from napari_mtm.recording.store import is_store
@@ -53,10 +67,15 @@ def launch(source: str, *, one: str | None, preparation: "Preparation | None") -
 def window(source: str, *, one: str | None, preparation: "Preparation") -> Any:
     """Make a napari viewer that opens a session, and return it."""
     import napari
+    from napari.settings import get_settings
+    from qtpy.QtWidgets import QApplication
 
     from napari_mtm.ui.open_dialog import Request
     from napari_mtm.ui.session_dock import open_in_dock
 
     viewer = napari.Viewer(title="napari-mtm", show=False)
+    if get_settings().application.window_size is None:  # never resized by the user
+        screen = QApplication.primaryScreen().availableSize()
+        viewer.window.resize(round(_SHARE * screen.width()), round(_SHARE * screen.height()))
     open_in_dock(viewer, Request(source, one, preparation))
     return viewer

@@ -8,6 +8,7 @@ from qtpy.QtGui import QColor, QIcon, QPixmap, QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
+    QFrame,
     QGroupBox,
     QHBoxLayout,
     QLabel,
@@ -16,6 +17,7 @@ from qtpy.QtWidgets import (
     QMainWindow,
     QProgressBar,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -34,6 +36,9 @@ from napari_mtm.ui.jobs import Jobs
 from napari_mtm.ui.open_dialog import OpenDialog, Request
 from napari_mtm.ui.raster import brightest
 from napari_mtm.ui.trial_text import trial_summary
+
+_SLIDER_HEIGHT = 44
+_LIST_HEIGHT = 110
 
 _ORDER_TIPS = {
     "region": "Regions along the Allen graph, the surface on top",
@@ -123,7 +128,8 @@ class SessionDock(QWidget):
         self._trial_box = _boxed("Trial", self.trial)
         self._under_box = _boxed("Under the cursor", self.under)
 
-        layout = QVBoxLayout(self)
+        body = QWidget()
+        layout = QVBoxLayout(body)
         layout.addLayout(top)
         layout.addWidget(self._busy)
         layout.addWidget(self.title)
@@ -136,7 +142,17 @@ class SessionDock(QWidget):
         self._spring.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Expanding)
         layout.addWidget(self._spring)
         self._busy.hide()
-        self.setMinimumWidth(260)
+        scroll = QScrollArea()  # small windows do not squeeze what is in it
+        scroll.setWidget(body)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scroll)
+        self.limits.setMinimumHeight(_SLIDER_HEIGHT)
+        self.regions.setMinimumHeight(_LIST_HEIGHT)
+        self.setMinimumWidth(270)
 
     def _connect(self) -> None:
         self.open_button.clicked.connect(self._on_open_clicked)
