@@ -60,22 +60,29 @@ def launch(source: str, *, one: str | None, preparation: "Preparation | None") -
     import napari
 
     viewer = window(source, one=one, preparation=preparation or Preparation())
-    viewer.show()
+    show(viewer)
     napari.run()
+
+
+def show(viewer: Any) -> None:
+    """Show a viewer; a person's first napari window is made large enough for a raster."""
+    from napari.settings import get_settings
+    from qtpy.QtWidgets import QApplication
+
+    first_time = get_settings().application.first_time
+    viewer.show()
+    if first_time:
+        screen = QApplication.primaryScreen().availableSize()
+        viewer.window.resize(round(_SHARE * screen.width()), round(_SHARE * screen.height()))
 
 
 def window(source: str, *, one: str | None, preparation: "Preparation") -> Any:
     """Make a napari viewer that opens a session, and return it."""
     import napari
-    from napari.settings import get_settings
-    from qtpy.QtWidgets import QApplication
 
     from napari_mtm.ui.open_dialog import Request
     from napari_mtm.ui.session_dock import open_in_dock
 
     viewer = napari.Viewer(title="napari-mtm", show=False)
-    if get_settings().application.window_size is None:  # never resized by the user
-        screen = QApplication.primaryScreen().availableSize()
-        viewer.window.resize(round(_SHARE * screen.width()), round(_SHARE * screen.height()))
     open_in_dock(viewer, Request(source, one, preparation))
     return viewer
