@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from one.api import One
 
+from napari_mtm import open_session
 from napari_mtm.errors import SourceError
 from napari_mtm.recording.alf import (
     FolderFiles,
@@ -189,11 +190,26 @@ def test_a_file_of_another_size_is_refused(alf, tmp_path):
         files.fetch(find(files.datasets, "spikes", "times"))
 
 
-def test_a_file_that_is_gone_is_refused(alf, cache):
+def test_a_file_that_goes_is_refused(alf, cache):
     files = OneFiles(open_one(cache), EID)
     (alf / "alf" / "_ibl_wheel.position.npy").unlink()
     with pytest.raises(SourceError, match=r"_ibl_wheel.position.npy .* is not there"):
         files.fetch(find(files.datasets, "wheel", "position"))
+
+
+def test_what_is_listed_but_was_not_downloaded_is_missing(alf, tmp_path, own_cache):
+    raw = alf / "raw_ephys_data" / "probe00"
+    raw.mkdir(parents=True)
+    (raw / "_spikeglx_ephysData_g0.timestamps.npy").touch()
+    write_tables(tmp_path, alf)
+    shutil.rmtree(alf / "raw_ephys_data")
+    (alf / "alf" / "leftCamera.ROIMotionEnergy.npy").unlink()
+    session = open_session(EID, one=tmp_path)
+    assert session.n_units == 3
+    assert "There is no whisker motion energy." in session.notes
+    (alf / "alf" / "probe00" / "pykilosort" / "spikes.times.npy").unlink()
+    with pytest.raises(SourceError, match="not downloaded yet"):
+        open_session(EID, one=tmp_path)
 
 
 def test_a_session_that_is_not_in_the_cache(cache):

@@ -41,6 +41,13 @@ def test_a_changed_source_is_prepared_again(own_cache, alf):
     assert len(cache.entries()) == 2
 
 
+def test_files_that_do_not_bear_on_it_do_not_count(own_cache, alf):
+    open_session(alf)
+    np.save(alf / "alf" / "probe00" / "pykilosort" / "spikes.amps.npy", np.zeros(5))
+    open_session(alf)
+    assert len(cache.entries()) == 1
+
+
 def test_a_damaged_entry_is_made_again(own_cache, alf):
     session = open_session(alf)
     (entry,) = cache.entries()

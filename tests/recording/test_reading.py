@@ -264,6 +264,17 @@ def test_survey_says_what_each_choice_means_without_reading_spikes(alf):
     assert everything.counts_mb == pytest.approx(5 * 12 * 100 / 1e6)
 
 
+def test_survey_of_bare_spikes_counts_what_fired(alf, tmp_path):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("times", "clusters"):
+        shutil.copy(sorting(alf) / f"spikes.{name}.npy", bare)
+    found = survey(FolderFiles(bare), Preparation())
+    assert found.n_trials is None
+    assert [c.n_units for c in found.choices] == [5, 5]
+    assert found.choices[0].counts_mb == pytest.approx(29 * 100 * 5 / 1e6)  # 59.9 s in 2 s
+
+
 def test_survey_agrees_with_the_session(sample_path, sample):
     found = survey(FolderFiles(sample_path), Preparation())
     assert found.simulated

@@ -89,7 +89,10 @@ class FolderFiles:
 
 
 class OneFiles:
-    """The datasets of one session as ONE knows them; of several revisions, ONE's default."""
+    """The datasets of one session as ONE knows them; of several revisions, ONE's default.
+
+    A ONE that is offline lists more than was downloaded; only what is there counts.
+    """
 
     def __init__(self, one: "One", eid: str) -> None:
         self._one = one
@@ -100,6 +103,8 @@ class OneFiles:
         self.id = str(found)
         self.name = session_name(Path(path).as_posix())
         table = one.list_datasets(found, details=True)
+        if one.offline:
+            table = table[[(Path(path) / p).is_file() for p in table["rel_path"]]]
         self._sizes: dict[str, Any] = dict(zip(table["rel_path"], table["file_size"], strict=True))
         defaults = (
             set(table.loc[table["default_revision"].astype(bool), "rel_path"])

@@ -1,7 +1,7 @@
 """The cache: prepared sessions kept in the user's cache folder, to open at once next time.
 
-An entry is named by what went into it: every file of the source (path, size and
-time of change) and the preparation. Nothing in it is worth backing up.
+An entry is named by what went into it: every file of the source that is read
+(path, size and time of change) and the preparation. Nothing in it is worth backing up.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from pathlib import Path
 from napari_mtm.errors import MtmError, StoreError
 from napari_mtm.recording.alf import SessionFiles
 from napari_mtm.recording.preparation import Preparation
+from napari_mtm.recording.reading import used
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.store import SUFFIX, VERSION, open_store, save_session, store_title
 
@@ -43,7 +44,7 @@ def folder() -> Path:
 def key(files: SessionFiles, preparation: Preparation) -> str:
     """Name of the entry for a source and a preparation."""
     content = []
-    for dataset in sorted(files.datasets, key=lambda d: d.path):
+    for dataset in sorted(filter(used, files.datasets), key=lambda d: d.path):
         stat = files.fetch(dataset).stat()
         content.append((dataset.path, stat.st_size, stat.st_mtime_ns))
     text = json.dumps([VERSION, _READER, files.id, files.name, asdict(preparation), content])

@@ -4,7 +4,7 @@ Only spikes are needed; whatever else is missing is left out and said so.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +29,27 @@ T = TypeVar("T")
 _SORTERS = ("iblsorter", "pykilosort")
 _PROBE = re.compile(r"(?:^|/)(probe[^/]*)")
 _SIMULATION = ("simulation", "truth")
+_USED = {
+    ("spikes", "times"),
+    ("spikes", "clusters"),
+    ("clusters", "channels"),
+    ("clusters", "depths"),
+    ("clusters", "metrics"),
+    ("clusters", "uuids"),
+    *(
+        (sites, what)
+        for sites in ("channels", "electrodeSites")
+        for what in ("localCoordinates", "brainLocationIds_ccf_2017")
+    ),
+    ("wheel", "position"),
+    ("wheel", "timestamps"),
+    *(
+        (camera, what)
+        for camera in ("leftCamera", "rightCamera")
+        for what in ("times", "ROIMotionEnergy")
+    ),
+    _SIMULATION,
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +63,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a session holds, found without reading its spikes.
+    """What a session holds, found before its spikes are read.
 
     `n_trials` counts all trials, before any is left out; None without a trials
     table. `read_mb` is the size of the spike files in MB.
@@ -85,20 +106,29 @@ def read_recording(files: SessionFiles, *, progress: Progress = silent) -> Recor
     )
 
 
+def used(dataset: Dataset) -> bool:
+    """Whether a dataset can bear on the session that is read."""
+    return dataset.object == "trials" or (dataset.object, dataset.attribute) in _USED
+
+
 def survey(files: SessionFiles, preparation: Preparation) -> Survey:
-    """Count units and trials, and what a session of them would weigh, without reading spikes."""
+    """Count units and trials, and what a session of them would weigh.
+
+    Spikes are read only where nothing else says how many clusters or windows there are.
+    """
     reader = _Reader(files)
     collections = reader.spike_collections()
     tables, size = [], 0
     for name, collection in collections.items():
-        n = reader.n_clusters(collection)
-        tables.append(reader.units(name, collection, n))
+        tables.append(reader.all_units(name, collection))
         for attribute in ("times", "clusters"):
             dataset = find(files.datasets, "spikes", attribute, collection)
             size += files.fetch(dataset).stat().st_size if dataset else 0
     units = pd.concat(tables, ignore_index=True)
     trials = reader.trials()
-    per_unit = (len(trials) if trials is not None else 0) * preparation.n_bins / 1e6
+    length = preparation.window[1] - preparation.window[0]
+    n_windows = int(reader.last_spike(collections) / length) if trials is None else len(trials)
+    per_unit = n_windows * preparation.n_bins / 1e6
     choices = []
     for which in ("good", "all"):
         asked = Preparation(units=which, min_rate=preparation.min_rate)
@@ -162,6 +192,20 @@ class _Reader:
             firing_rate=units["firing_rate"].fillna(pd.Series(measured, index=ids))
         )
         return Probe(name, times, clusters, units)
+
+    def all_units(self, name: str, collection: str) -> pd.DataFrame:
+        """Table of the clusters that the tables describe, or else of those that fired."""
+        n = self.n_clusters(collection)
+        if n:
+            return self.units(name, collection, n)
+        fired = np.unique(self._need("spikes", "clusters", collection, _array)).astype(np.int64)
+        units = self.units(name, collection, int(fired.max(initial=-1)) + 1)
+        return units.loc[fired[fired >= 0]]
+
+    def last_spike(self, collections: Mapping[str, str]) -> float:
+        """Time of the last spike of all probes, 0 without any."""
+        times = [self._need("spikes", "times", c, _array) for c in collections.values()]
+        return max((float(t[-1]) for t in times if len(t)), default=0.0)
 
     def n_clusters(self, collection: str) -> int:
         """Number of clusters that the tables describe; 0 without any."""

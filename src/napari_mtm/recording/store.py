@@ -33,6 +33,7 @@ CHECKED_BYTES = 100_000_000
 """Stores up to this size are compared with their checksums in full when opened."""
 
 _BLOCK = 8_000_000
+_LONGEST_HEADER = 100_000_000
 _DTYPES = {
     "U8": "u1",
     "I8": "i1",
@@ -79,7 +80,7 @@ class _Header(BaseModel):
     checksums: dict[str, list[int]]
 
 
-def save_session(session: Session, path: Path) -> None:
+def save_session(session: Session, path: str | Path) -> None:
     """Write a session as a store, beside `path` first and then in its place.
 
     Raises StoreError where it cannot be written; nothing half-written is left.
@@ -113,7 +114,7 @@ def save_session(session: Session, path: Path) -> None:
         checksums={name: _checksums(a) for name, a in arrays.items()},
     )
     head = _encode(header, arrays)
-    with replacing(path) as file:
+    with replacing(Path(path)) as file:
         file.write(head)
         for array in arrays.values():
             file.write(_bytes(array))
@@ -269,10 +270,10 @@ def _read_head(path: Path) -> tuple[bytes, int]:
         size = path.stat().st_size
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            text = file.read(min(length, size))
+            text = file.read(min(length, size, _LONGEST_HEADER))
     except OSError as error:
         raise StoreError(f"Cannot read {path}: {error.strerror or error}.") from None
-    if len(text) < length or length < 2:
+    if len(text) < length or not 2 <= length <= _LONGEST_HEADER:
         raise StoreError(
             f"{path} is cut short. Prepare it again."
             if _MARK in text
