@@ -294,16 +294,6 @@ class CanvasFrame(QObject):
         coordinator.hovered.connect(self._on_hover)
         self._on_session()
 
-    def remove(self) -> None:
-        """Stop following the coordinator; the widgets go with the window."""
-        coordinator = self._coordinator
-        coordinator.session_changed.disconnect(self._on_session)
-        coordinator.rows_changed.disconnect(self._on_rows)
-        coordinator.trial_changed.disconnect(self._on_trial)
-        coordinator.view_changed.disconnect(self._on_view)
-        coordinator.theme_changed.disconnect(self._on_theme)
-        coordinator.hovered.disconnect(self._on_hover)
-
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Keep the gutter beside the canvas, and hide the hover when the cursor leaves."""
         if event is not None and watched is self._canvas:
