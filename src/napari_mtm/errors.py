@@ -22,5 +22,13 @@ class StoreError(MtmError):
     """A prepared session cannot be read or written."""
 
 
+class MaskError(MtmError):
+    """A mask asks for regions, units or times that the session does not have."""
+
+
+class WeightsError(MtmError):
+    """Weights of a model are damaged, refused, or do not fit."""
+
+
 class Cancelled(MtmError):
     """Raised by a progress callback to stop the work that reports to it."""
