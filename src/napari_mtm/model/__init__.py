@@ -1,0 +1,1 @@
+"""The networks, what each session brings to them, and their weights in and out."""

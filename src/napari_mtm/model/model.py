@@ -1,0 +1,373 @@
+"""The model: a network, its weights, what it knows of sessions, and its readouts."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_mtm.errors import MaskError, WeightsError
+from napari_mtm.masking.mask import Mask
+from napari_mtm.masking.tasks import TASKS, Task
+from napari_mtm.model.batches import Batches
+from napari_mtm.model.grid import Grid
+from napari_mtm.model.network import (
+    Default,
+    DefaultSizes,
+    Loadings,
+    Network,
+    Published,
+    PublishedSizes,
+    encode,
+)
+from napari_mtm.model.readouts import Readouts
+from napari_mtm.model.reconstruction import Reconstruction
+from napari_mtm.model.units import Units
+from napari_mtm.recording.session import Session
+
+Preset = Literal["published", "default"]
+
+
+class Model:
+    """A network on a device, with the sessions it knows.
+
+    Attributes
+    ----------
+    preset
+        "published" or "default".
+    network, grid
+        The network, and the window and bins it was trained on.
+    trained
+        Ids of the sessions that the weights were trained on.
+    readouts
+        Decoders of behaviour, by session id.
+    record
+        How the weights came about; JSON.
+    notes
+        Sentences that a person should read, such as that memory ran out.
+
+    """
+
+    def __init__(
+        self,
+        network: Published | Default,
+        grid: Grid,
+        *,
+        record: dict[str, Any] | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
+        self.network: Network = network
+        self.preset: Preset = "published" if isinstance(network, Published) else "default"
+        self.grid = grid
+        self.trained: set[str] = set()
+        self.readouts: dict[str, Readouts] = {}
+        self.record = record or {}
+        self.notes: list[str] = []
+        self._variants: dict[tuple[str, tuple[str, ...]], str] = {}
+        self._loadings: dict[str, tuple[Any, Loadings]] = {}
+        self.to(device or best_device())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    def to(self, device: str | torch.device) -> "Model":
+        """Move the network; return the model."""
+        try:
+            self.network.to(device)
+        except (RuntimeError, AssertionError) as error:
+            raise WeightsError(f"Cannot use {device}: {str(error).splitlines()[0]}") from None
+        self._loadings.clear()
+        return self
+
+    def knows(self, session: Session | str) -> bool:
+        """Whether the weights were trained on a session."""
+        name = session if isinstance(session, str) else session.id
+        claimed = self.network.claimed if isinstance(self.network, Published) else set()
+        return name in self.trained or name in claimed
+
+    def predict(
+        self,
+        counts: npt.NDArray[np.uint8],
+        hidden: npt.NDArray[np.bool_],
+        *,
+        task: Task | None = None,
+        session: Session | str,
+    ) -> npt.NDArray[np.float32]:
+        """Return log rates (log of counts per bin) of all units.
+
+        Parameters
+        ----------
+        counts
+            (trials, bins, units). What is under the mask is never looked at.
+        hidden
+            (bins, units) or (trials, bins, units) bool.
+        task
+            The prompt; "neuron" where none is given.
+        session
+            Whose units these are: a session, or the id of one that the model knows.
+
+        """
+        key = self.attach(session, n_units=counts.shape[-1])
+        self._check(counts, hidden)
+        parts = [
+            rates.cpu() for _, rates in self._passes(key, counts, hidden, task or "neuron")
+        ]
+        return _joined(parts, counts.shape)
+
+    def latents(
+        self,
+        counts: npt.NDArray[np.uint8],
+        hidden: npt.NDArray[np.bool_],
+        *,
+        task: Task,
+        session: Session | str,
+        strict: bool = False,
+    ) -> npt.NDArray[np.float32]:
+        """Return latents (trials, bins, L); `strict` keeps the future out of each bin."""
+        key = self.attach(session, n_units=counts.shape[-1])
+        self._check(counts, hidden)
+        parts = [
+            latents.cpu() for latents, _ in self._passes(key, counts, hidden, task, strict=strict)
+        ]
+        return _joined(parts, (*counts.shape[:2], -1))
+
+    def reconstruct(
+        self,
+        session: Session,
+        mask: Mask,
+        trials: Sequence[int] | npt.NDArray[np.intp] | None = None,
+        *,
+        task: Task | None = None,
+    ) -> Reconstruction:
+        """Predict what a mask hides, and decode behaviour from what it leaves visible.
+
+        `task` is the prompt, by default the mask's own. The first pass on a session
+        that the model has no readouts for decodes nothing.
+        """
+        if mask.hidden.shape != (session.n_bins, session.n_units):
+            raise MaskError(
+                f"The mask is {mask.hidden.shape} (bins, units), but session {session.title} "
+                f"has {session.n_bins} bins and {session.n_units} units."
+            )
+        chosen = np.arange(session.n_trials) if trials is None else np.asarray(trials, np.intp)
+        counts = session.counts[chosen]
+        prompt = task or mask.prompt
+        key = self.attach(session)
+        passes = list(self._passes(key, counts, mask.hidden, prompt))
+        log_rates = _joined([rates.cpu() for _, rates in passes], counts.shape)
+        readouts = self.readouts.get(session.id)
+        decoded: dict[str, npt.NDArray[np.float32]] = {}
+        if readouts is not None:
+            latents = _joined([part.cpu() for part, _ in passes], (*counts.shape[:2], -1))
+            past = self.latents(counts, mask.hidden, task="causal", session=session, strict=True)
+            decoded = readouts.decode(latents, past)
+        return Reconstruction(
+            session=session.id,
+            mask=mask,
+            prompt=prompt,
+            trials=chosen,
+            units=tuple(self.network.sessions[key].ids),
+            counts=counts,
+            rates=np.exp(log_rates),
+            decoded=decoded,
+            notes=self.notes_on(session),
+        )
+
+    def notes_on(self, session: Session) -> tuple[str, ...]:
+        """Sentences that a person should read beside what the model says of a session."""
+        notes = list(self.notes)
+        if not self.knows(session):
+            notes.append(
+                f"The model is not fine-tuned on {session.title}: its units are given "
+                + ("their region's mean." if self.preset == "default" else "their mean rate.")
+            )
+        return tuple(notes)
+
+    def attach(self, session: Session | str, *, n_units: int | None = None) -> str:
+        """Return the key of a session's parameters, adding neutral ones where needed.
+
+        Raises WeightsError where the session is cut otherwise than the model expects,
+        or is only named and not known.
+        """
+        if isinstance(session, str):
+            return self._attach_named(session, n_units)
+        self.grid.check(session)
+        ids = tuple(map(str, session.units["uuid"]))
+        known = self.network.sessions.get(session.id)
+        if known is not None and known.ids == ids:
+            return session.id
+        if (session.id, ids) not in self._variants:
+            self._variants[session.id, ids] = self._add(session, known)
+        return self._variants[session.id, ids]
+
+    def _attach_named(self, session: str, n_units: int | None) -> str:
+        network = self.network
+        if (
+            isinstance(network, Published)
+            and session not in network.sessions
+            and n_units is not None
+        ):
+            network.claim(Units.unnamed(session, n_units), session)
+        units = network.sessions.get(session)
+        if units is None:
+            raise WeightsError(
+                f"The model does not know session {session}; give the session itself."
+            )
+        if n_units not in (None, len(units)):
+            raise WeightsError(
+                f"The model knows {len(units)} units of session {session}, not {n_units}."
+            )
+        return session
+
+    def _add(self, session: Session, known: Units | None) -> str:
+        """Add parameters for a session, or for a choice of its units that is new."""
+        network = self.network
+        key = f"{session.id} (variant {len(self._variants)})" if known else session.id
+        units = Units.of(session).named(key)
+        if isinstance(network, Published):
+            # The paper's order: clusters as they were sorted, probe by probe.
+            order = np.lexsort((session.units["cluster"], session.units["probe"].astype(str)))
+            if network.claim(units, session.id, order.tolist()):
+                return key
+        network.add_session(units, neutral=True)
+        if known is not None:
+            network.copy_units(session.id, key)
+        return key
+
+    def loadings(self, key: str) -> Loadings:
+        """Loadings of a session, kept until the weights change."""
+        state = (self.device, sum(p._version for p in self.network.parameters()))  # noqa: SLF001
+        found = self._loadings.get(key)
+        if found is None or found[0] != state:
+            with torch.no_grad():
+                found = (state, self.network.loadings(key))
+            self._loadings[key] = found
+        return found[1]
+
+    def batches(self, size: int) -> Batches:
+        """Batches of about `size` trials on the CPU, more where there is a GPU."""
+        return Batches(size if self.device.type == "cpu" else 16 * size, self._to_cpu)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Without gradients and dropout, in half precision where there is a GPU."""
+        training = self.network.training
+        self.network.eval()
+        try:
+            with (
+                torch.no_grad(),
+                torch.autocast(
+                    self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"
+                ),
+            ):
+                yield
+        finally:
+            self.network.train(training)
+
+    def _passes(
+        self,
+        key: str,
+        counts: npt.NDArray[np.uint8],
+        hidden: npt.NDArray[np.bool_],
+        task: Task,
+        *,
+        strict: bool = False,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield latents and log rates of batches of trials."""
+        if task not in TASKS:
+            raise MaskError(f"There is no prompt {task!r}; there are {', '.join(TASKS)}.")
+        prompt = torch.tensor([TASKS.index(task)])
+        network = self.network
+
+        def work(part: slice) -> tuple[Tensor, Tensor]:
+            device = self.device
+            loadings = self.loadings(key)
+            x = torch.as_tensor(np.ascontiguousarray(counts[part]), device=device)
+            mask = hidden if hidden.ndim == 2 else hidden[part]
+            visible = torch.as_tensor(~mask, device=device).expand(x.shape)
+            activity = network.activity(x)
+            latents = network.latents(
+                encode(loadings, activity, visible),
+                prompt.to(device),
+                key,
+                causal=task == "causal",
+                strict=strict,
+            )
+            rates = network.log_rates(loadings, latents.float(), activity, visible)
+            return latents.float(), rates.float()
+
+        with self.evaluating():
+            yield from self.batches(16).run(len(counts), work)
+
+    def _to_cpu(self) -> None:
+        if self.device.type == "cpu":
+            raise WeightsError("There is not enough memory for a single trial.")
+        self.notes.append(f"Memory of {self.device} ran out; the model moved to the CPU.")
+        self.to("cpu")
+
+    def _check(self, counts: npt.NDArray[Any], hidden: npt.NDArray[Any]) -> None:
+        if counts.ndim != 3 or counts.shape[1] != self.grid.bins:
+            raise WeightsError(
+                f"Counts are {counts.shape}, but the model takes (trials, {self.grid.bins} bins, "
+                "units)."
+            )
+        if hidden.dtype != bool or hidden.shape not in (counts.shape, counts.shape[1:]):
+            raise MaskError(
+                f"`hidden` is {hidden.shape} {hidden.dtype}, but must be bool of "
+                f"{counts.shape[1:]} or {counts.shape}."
+            )
+
+
+def new_model(
+    sessions: Session | Sequence[Session],
+    preset: Preset = "default",
+    *,
+    seed: int = 0,
+    sizes: PublishedSizes | DefaultSizes | None = None,
+    device: str | torch.device | None = None,
+) -> Model:
+    """Return an untrained model of some sessions, which must share a window and bins."""
+    sessions = [sessions] if isinstance(sessions, Session) else list(sessions)
+    if not sessions:
+        raise WeightsError("A model needs at least one session.")
+    grid = Grid.of(sessions[0])
+    for session in sessions:
+        grid.check(session)
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        network = build(preset, sizes, bins=grid.bins)
+        for session in sessions:
+            network.add_session(Units.of(session), neutral=False)
+    return Model(network, grid, device=device)
+
+
+def build(
+    preset: Preset, sizes: PublishedSizes | DefaultSizes | None = None, *, bins: int = 100
+) -> Published | Default:
+    """Return a network of a preset without sessions."""
+    if preset == "published" and not isinstance(sizes, DefaultSizes):
+        return Published(sizes or PublishedSizes(bins=bins))
+    if preset == "default" and not isinstance(sizes, PublishedSizes):
+        return Default(sizes or DefaultSizes(bins=bins))
+    raise WeightsError(f"There is no preset {preset!r} with such sizes.")
+
+
+def best_device() -> torch.device:
+    """Return the GPU where there is one, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def _joined(parts: list[Tensor], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    if not parts:
+        return np.zeros([max(n, 0) for n in shape], np.float32)
+    return np.concatenate([part.numpy() for part in parts])

@@ -1,0 +1,548 @@
+"""The networks: counts and what is visible of them in, log rates out.
+
+Both presets are one kind of model and share one flow, which scoring relies on:
+
+    encode    linear   counts, visible (trials, bins, units) -> inputs (trials, bins, F)
+    latents   deep     inputs -> latents (trials, bins, L)
+    rates     linear   latents -> log rates (trials, bins, units)
+
+Encoding is a sum over the visible units, so that hiding a unit is a subtraction, and
+the rate of one unit needs one column of the last step. What is a session's own (the
+loadings of its units, its token) is kept apart from what sessions share.
+
+In the shapes below B is trials, T bins, N units.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_mtm.masking.tasks import TASKS
+from napari_mtm.model.units import Units
+
+
+@dataclass(frozen=True)
+class PublishedSizes:
+    """Sizes of the paper's network.
+
+    `channels` is what stitchers make of any number of units, None where there are none;
+    `inner` is the width before the projection to `width`.
+    """
+
+    bins: int = 100
+    width: int = 512
+    layers: int = 5
+    heads: int = 8
+    hidden: int = 1024
+    channels: int | None = 668
+    inner: int = 1336
+    prompts: bool = True
+    session_tokens: bool = True
+    dropout: float = 0.4
+    input_dropout: float = 0.2
+
+
+@dataclass(frozen=True)
+class DefaultSizes:
+    """Sizes of our network.
+
+    `rank` components make the linear path, `presence` channels say which units are
+    visible, `head` is how much of the transformer reaches the rates, `reach` is how many
+    bins the linear path looks to either side, `own` how many time scales of its own past
+    a unit is given.
+    """
+
+    bins: int = 100
+    width: int = 128
+    layers: int = 4
+    heads: int = 4
+    hidden: int = 256
+    rank: int = 24
+    presence: int = 8
+    head: int = 48
+    reach: int = 16
+    own: int = 3
+    rope: bool = True
+    dropout: float = 0.2
+    input_dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class Loadings:
+    """What the units of a session are multiplied with, on the way in and out."""
+
+    read: Tensor  # (N, F), times the activity of visible units
+    present: Tensor | None  # (N, F), times 1 where a unit is visible
+    shift: Tensor | None  # (F,)
+    write: Tensor  # (N, L)
+    bias: Tensor  # (N,)
+    own: Tensor | None = None  # (N, J), times a unit's own past on J time scales
+    centre: Tensor | None = None  # (N,), what of a unit's activity is no news
+
+
+def encode(loadings: Loadings, activity: Tensor, visible: Tensor) -> Tensor:
+    """Return inputs (B, T, F): a sum over visible units, linear in what each one says.
+
+    `visible` broadcasts to `activity` (B, T, N).
+    """
+    seen = visible.to(activity.dtype).expand(*visible.shape[:-1], activity.shape[-1])
+    inputs = torch.matmul(activity * seen, loadings.read)
+    if loadings.present is not None:
+        inputs = inputs + torch.matmul(seen, loadings.present)
+    if loadings.shift is not None:
+        inputs = inputs + loadings.shift
+    return inputs
+
+
+def decode(loadings: Loadings, latents: Tensor) -> Tensor:
+    """Return log rates (B, T, N) of latents (B, T, L)."""
+    return F.linear(latents, loadings.write, loadings.bias)
+
+
+# ---------------------------------------------------------------- transformer
+
+
+class Attention(nn.Module):
+    """Attention over bins with one projection for queries, keys and values."""
+
+    def __init__(self, width: int, heads: int, dropout: float, rope: int | None) -> None:
+        super().__init__()
+        self.heads = heads
+        # Dropping attention itself would cost the fast kernels: only the paper's does.
+        self.dropout = 0.0 if rope else dropout
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        if rope is not None:
+            self.register_buffer("turns", _turns(rope, width // heads), persistent=False)
+
+    def forward(self, x: Tensor, mask: Tensor | None, *, causal: bool) -> Tensor:
+        """Mix (B, T, width) over bins; `mask` is True where a row may see a column."""
+        b, t, width = x.shape
+        q, k, v = self.qkv(x).view(b, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        if hasattr(self, "turns"):
+            q, k = _turn(q, self.turns), _turn(k, self.turns)
+        mixed = F.scaled_dot_product_attention(
+            q, k, v, mask, dropout_p=self.dropout if self.training else 0.0, is_causal=causal
+        )
+        out: Tensor = self.out(mixed.transpose(1, 2).reshape(b, t, width))
+        return out
+
+
+def _turns(length: int, size: int) -> Tensor:
+    """Rotations (2, length, size / 2) that make attention see distance in time."""
+    speeds = 10_000.0 ** (-torch.arange(0, size, 2) / size)
+    angles = torch.arange(length)[:, None] * speeds
+    return torch.stack([angles.cos(), angles.sin()])
+
+
+def _turn(x: Tensor, turns: Tensor) -> Tensor:
+    cos, sin = turns[:, : x.shape[-2]].to(x.dtype)
+    even, odd = x.chunk(2, dim=-1)
+    return torch.cat([even * cos - odd * sin, odd * cos + even * sin], dim=-1)
+
+
+class Block(nn.Module):
+    """A pre-norm transformer layer."""
+
+    def __init__(
+        self, width: int, heads: int, hidden: int, dropout: float, rope: int | None
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = Attention(width, heads, dropout, rope)
+        self.norm2 = nn.LayerNorm(width)
+        self.up = nn.Linear(width, hidden)
+        self.down = nn.Linear(hidden, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None, *, causal: bool) -> Tensor:
+        """Return x with attention and the perceptron added."""
+        x = x + self.dropout(self.attention(self.norm1(x), mask, causal=causal))
+        return x + self.dropout(self.down(F.gelu(self.up(self.norm2(x)))))
+
+
+class Trunk(nn.Module):
+    """A stack of layers and a last norm."""
+
+    def __init__(
+        self,
+        *,
+        width: int,
+        layers: int,
+        heads: int,
+        hidden: int,
+        dropout: float,
+        rope: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            Block(width, heads, hidden, dropout, rope) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, *, causal: bool = False) -> Tensor:
+        """Return (B, T, width) of the same."""
+        for block in self.blocks:
+            x = block(x, mask, causal=causal)
+        out: Tensor = self.norm(x)
+        return out
+
+
+class Network(nn.Module):
+    """What both presets share: the sessions that they hold parameters for."""
+
+    own_parts: tuple[str, ...] = ()
+    """Names of the parts that hold a session's own parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sessions: dict[str, Units] = {}
+
+    def index(self, session: str) -> int:
+        """Place of a session's parameters."""
+        return list(self.sessions).index(session)
+
+    def activity(self, counts: Tensor) -> Tensor:
+        """What of the counts (B, T, N) is multiplied with the loadings, float."""
+        raise NotImplementedError
+
+    def loadings(self, session: str) -> Loadings:
+        """Loadings of the units of a session."""
+        raise NotImplementedError
+
+    def add_session(self, units: Units, *, neutral: bool) -> None:
+        """Add a session's own parameters: ready to train, or neutral, that is, fit to predict."""
+        raise NotImplementedError
+
+    def shared(self) -> dict[str, Tensor]:
+        """Parameters that sessions share, by name."""
+        return {
+            name: tensor
+            for name, tensor in self.state_dict().items()
+            if name.split(".")[0] not in self.own_parts
+        }
+
+    def own(self, session: str) -> list[Tensor]:
+        """Views of a session's own parameters, in a fixed order."""
+        return [*self._by_unit(session), *self._by_session(session)]
+
+    def copy_units(self, source: str, target: str) -> None:
+        """Give the units of one session that another has too the other's parameters."""
+        rows = {name: row for row, name in enumerate(self.sessions[source].ids)}
+        ids = self.sessions[target].ids
+        here = [i for i, name in enumerate(ids) if name in rows]
+        there = [rows[ids[i]] for i in here]
+        with torch.no_grad():
+            pairs = zip(self._by_unit(source), self._by_unit(target), strict=True)
+            for known, new in pairs:
+                new[here] = known[there].to(new.device)
+            for known, new in zip(self._by_session(source), self._by_session(target), strict=True):
+                new.copy_(known)
+
+    def _by_unit(self, session: str) -> list[Tensor]:
+        """Views of a session's parameters, a row per unit."""
+        raise NotImplementedError
+
+    def _by_session(self, session: str) -> list[Tensor]:
+        """Views of the parameters of a session that are not its units'."""
+        raise NotImplementedError
+
+    def latents(
+        self, inputs: Tensor, prompt: Tensor, session: str, *, causal: bool, strict: bool = False
+    ) -> Tensor:
+        """Return latents (B, T, L) of inputs (B, T, F).
+
+        `prompt` holds indices into TASKS, one for all or one per trial. With `causal`,
+        bins attend to the past alone; with `strict` as well, none sees a later bin.
+        """
+        raise NotImplementedError
+
+    def log_rates(
+        self, loadings: Loadings, latents: Tensor, activity: Tensor, visible: Tensor
+    ) -> Tensor:
+        """Return log rates (B, T, N); `activity` and `visible` are those encoded."""
+        raise NotImplementedError
+
+
+# ------------------------------------------------------------------ published
+
+
+class Published(Network):
+    """The paper's network: NDT1 with a stitcher per session, prompt and session tokens.
+
+    Hidden counts are zeros. Under the causal prompt the two tokens see, and are seen by,
+    every bin, as in the paper; only `strict` keeps them from carrying the future back.
+    """
+
+    own_parts = ("stitch_in", "stitch_out", "session_tokens")
+
+    def __init__(self, sizes: PublishedSizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.stitch_in = nn.ModuleList()
+        self.stitch_out = nn.ModuleList()
+        self.unclaimed: dict[int, dict[str, Tensor]] = {}
+        self.unclaimed_tokens: dict[str, Tensor] = {}
+        self.claimed: set[str] = set()
+        self.session_tokens = nn.ParameterList()
+        self.prompts = nn.Embedding(len(TASKS), sizes.width) if sizes.prompts else None
+        self.widen = None if sizes.channels is None else nn.Linear(sizes.channels, sizes.inner)
+        self.project = nn.Linear(sizes.inner, sizes.width)
+        self.positions = nn.Parameter(torch.randn(sizes.bins, sizes.width))
+        self.drop = nn.Dropout(sizes.input_dropout)
+        self.trunk = Trunk(
+            width=sizes.width,
+            layers=sizes.layers,
+            heads=sizes.heads,
+            hidden=sizes.hidden,
+            dropout=sizes.dropout,
+        )
+
+    def add_session(self, units: Units, *, neutral: bool) -> None:
+        """Add stitchers and a token; neutral ones give every unit its mean rate."""
+        sizes = self.sizes
+        stitch_in = nn.Linear(len(units), sizes.channels or sizes.inner)
+        stitch_out = nn.Linear(sizes.width, len(units))
+        token = torch.randn(sizes.width)
+        if neutral:
+            for part in (stitch_in.weight, stitch_in.bias, stitch_out.weight):
+                nn.init.zeros_(part)
+            stitch_out.bias = nn.Parameter(_log(units.rates))
+            token.zero_()
+        device = self.positions.device
+        self.sessions[units.session] = units
+        self.stitch_in.append(stitch_in.to(device))
+        self.stitch_out.append(stitch_out.to(device))
+        if sizes.session_tokens:
+            self.session_tokens.append(nn.Parameter(token.to(device)))
+
+    def _by_unit(self, session: str) -> list[Tensor]:
+        index = self.index(session)
+        out = self.stitch_out[index]
+        return [self.stitch_in[index].weight.T, out.weight, out.bias]
+
+    def _by_session(self, session: str) -> list[Tensor]:
+        index = self.index(session)
+        tokens = [self.session_tokens[index]] if self.sizes.session_tokens else []
+        return [self.stitch_in[index].bias, *tokens]
+
+    def claim(self, units: Units, eid: str, order: Sequence[int] | None = None) -> bool:
+        """Give units stitchers that are named by their number, and a session's token.
+
+        So do the paper's checkpoints name them; a session gets its own only where both
+        are there. `order` says which of the units each of the stitcher's is. Returns
+        whether there was something to claim.
+        """
+        stitchers = self.unclaimed.get(len(units))
+        token = self.unclaimed_tokens.get(eid)
+        if stitchers is None or (token is None and self.sizes.session_tokens):
+            return False
+        self.add_session(units, neutral=True)
+        index = self.index(units.session)
+        rows = torch.arange(len(units)) if order is None else torch.as_tensor(order)
+        stitch_in, stitch_out = self.stitch_in[index], self.stitch_out[index]
+        with torch.no_grad():
+            stitch_in.weight[:, rows] = stitchers["in.weight"].to(stitch_in.weight.device)
+            stitch_in.bias.copy_(stitchers["in.bias"])
+            stitch_out.weight[rows] = stitchers["out.weight"].to(stitch_out.weight.device)
+            stitch_out.bias[rows] = stitchers["out.bias"].to(stitch_out.bias.device)
+            if token is not None:
+                self.session_tokens[index].copy_(token)
+        self.claimed.add(eid)
+        return True
+
+    def activity(self, counts: Tensor) -> Tensor:
+        """Return the counts themselves, float."""
+        return counts.to(self.positions.dtype)
+
+    def loadings(self, session: str) -> Loadings:
+        """Return the loadings, the two linear layers of the input folded into one."""
+        index = self.index(session)
+        stitch_in, stitch_out = self.stitch_in[index], self.stitch_out[index]
+        weight, bias = stitch_in.weight, stitch_in.bias
+        if self.widen is not None:
+            weight, bias = self.widen.weight @ weight, self.widen(bias)
+        return Loadings(weight.T, None, bias, stitch_out.weight, stitch_out.bias)
+
+    def latents(
+        self, inputs: Tensor, prompt: Tensor, session: str, *, causal: bool, strict: bool = False
+    ) -> Tensor:
+        """Return latents (B, T, width)."""
+        b, t, _ = inputs.shape
+        x = self.project(F.softsign(inputs)) + self.positions[:t]
+        leading = []
+        if self.sizes.session_tokens:
+            leading.append(self.session_tokens[self.index(session)].expand(b, 1, -1))
+        if self.prompts is not None:
+            leading.append(self.prompts(prompt).view(-1, 1, x.shape[-1]).expand(b, 1, -1))
+        n = len(leading)
+        x = self.drop(torch.cat([*leading, x], dim=1) if leading else x)
+        mask = self._causal_mask(n, t, x.device, strict=strict) if causal and n else None
+        out = self.trunk(x, mask, causal=causal and mask is None)
+        return out[:, n:]
+
+    @staticmethod
+    def _causal_mask(n: int, t: int, device: torch.device, *, strict: bool) -> Tensor:
+        mask = torch.ones(n + t, n + t, dtype=torch.bool, device=device).tril()
+        mask[:n, : n if strict else None] = True
+        return mask
+
+    def log_rates(
+        self, loadings: Loadings, latents: Tensor, activity: Tensor, visible: Tensor
+    ) -> Tensor:
+        """Return log rates (B, T, N), from the latents alone."""
+        return decode(loadings, latents)
+
+
+# -------------------------------------------------------------------- default
+
+
+class Default(Network):
+    """Our network: a low-rank linear path from visible units to rates, and a transformer.
+
+    Every unit has one vector of loadings, the mean of its region plus an offset of its
+    own, so that a unit never seen before starts as its region. The linear path sums what
+    visible units say into `rank` components and smooths each in time; the transformer
+    corrects it. Under the causal prompt both look at the past alone, strictly.
+    """
+
+    own_parts = ("offsets", "session_tokens")
+
+    def __init__(self, sizes: DefaultSizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.regions: list[str] = []
+        self._parts = (sizes.rank, sizes.presence, sizes.rank + sizes.head, sizes.own, 1)
+        self.region_means = nn.Parameter(torch.zeros(0, sum(self._parts)))  # (regions, ...)
+        self.offsets = nn.ParameterList()
+        self.session_tokens = nn.ParameterList()
+        lags = torch.arange(-sizes.reach, sizes.reach + 1)
+        width = torch.logspace(math.log10(1.5), math.log10(sizes.reach / 2), sizes.rank)[:, None]
+        self.kernel = nn.Parameter(-0.5 * (lags / width) ** 2)
+        self.past_kernel = nn.Parameter(-torch.arange(2 * sizes.reach + 1) / (1.5 * width))
+        self.project = nn.Linear(2 * sizes.rank + sizes.presence + 1, sizes.width)
+        self.positions = nn.Parameter(0.02 * torch.randn(sizes.bins, sizes.width))
+        self.prompts = nn.Embedding(len(TASKS), sizes.width)
+        self.drop = nn.Dropout(sizes.input_dropout)
+        self.trunk = Trunk(
+            width=sizes.width,
+            layers=sizes.layers,
+            heads=sizes.heads,
+            hidden=sizes.hidden,
+            dropout=sizes.dropout,
+            rope=sizes.bins if sizes.rope else None,
+        )
+        self.head = nn.Linear(sizes.width, sizes.head)
+        nn.init.normal_(self.prompts.weight, std=0.02)
+
+    def add_session(self, units: Units, *, neutral: bool) -> None:
+        """Add the units' offsets: none where neutral, else small random ones to train from."""
+        device = self.region_means.device
+        if not neutral:
+            self.add_regions(units.regions)
+        rank, presence, _, _, _ = self._parts
+        offsets = torch.zeros(len(units), sum(self._parts))
+        if not neutral:
+            offsets[:, :rank].normal_()
+            offsets[:, rank : rank + presence].normal_(std=0.5)
+            offsets[:, rank + presence : -1 - self.sizes.own].normal_(std=0.05)
+        self.sessions[units.session] = units
+        self.offsets.append(nn.Parameter(offsets.to(device)))
+        self.session_tokens.append(nn.Parameter(torch.zeros(self.sizes.width, device=device)))
+
+    def _by_unit(self, session: str) -> list[Tensor]:
+        return [self.offsets[self.index(session)]]
+
+    def _by_session(self, session: str) -> list[Tensor]:
+        return [self.session_tokens[self.index(session)]]
+
+    def add_regions(self, names: Sequence[str]) -> None:
+        """Give regions seen for the first time a mean, that of the others."""
+        new = list(dict.fromkeys(name for name in names if name not in self.regions))
+        with torch.no_grad():
+            rows = self._mean_region().expand(len(new), -1)
+            self.region_means = nn.Parameter(torch.cat([self.region_means, rows]))
+        self.regions += new
+
+    def _mean_region(self) -> Tensor:
+        means = self.region_means
+        return means.mean(0) if len(means) else means.new_zeros(means.shape[1])
+
+    def activity(self, counts: Tensor) -> Tensor:
+        """Return square roots of the counts, whose noise depends least on the rate."""
+        return counts.to(self.positions.dtype).sqrt()
+
+    def loadings(self, session: str) -> Loadings:
+        """Return the loadings: region means plus offsets."""
+        units = self.sessions[session]
+        table = torch.cat([self.region_means, self._mean_region()[None]])
+        rows = [
+            self.regions.index(r) if r in self.regions else len(self.regions) for r in units.regions
+        ]
+        vectors = table[torch.tensor(rows, device=table.device)] + self.offsets[self.index(session)]
+        read, presence, write, own, bias = vectors.split(self._parts, dim=1)
+        centre = torch.as_tensor(units.roots, device=table.device)[:, None]
+        n = len(units)
+        read = read * (4 / math.sqrt(n))  # components of about unit size
+        share = read.new_full((n, 1), 1 / n)
+        return Loadings(
+            read=F.pad(read, (0, self.sizes.presence + 1)),
+            present=torch.cat([-centre * read, presence / math.sqrt(n), share], dim=1),
+            shift=None,
+            write=write,
+            bias=_log(units.rates).to(table.device) + bias[:, 0],
+            own=own,
+            centre=centre[:, 0],
+        )
+
+    def latents(
+        self, inputs: Tensor, prompt: Tensor, session: str, *, causal: bool, strict: bool = False
+    ) -> Tensor:
+        """Return latents (B, T, rank + head): the linear path's, and the transformer's."""
+        b, t, _ = inputs.shape
+        components, presence, seen = inputs.split([*self._parts[:2], 1], dim=-1)
+        components = components * (seen + 1e-6).rsqrt()
+        smooth = self._smooth(components, causal=causal)
+        x = self.project(torch.cat([smooth, components, presence, seen], dim=-1))
+        x = x + self.positions[:t] + self.prompts(prompt).view(-1, 1, x.shape[-1])
+        x = self.drop(x + self.session_tokens[self.index(session)])
+        return torch.cat([smooth, self.head(self.trunk(x, causal=causal))], dim=-1)
+
+    def _smooth(self, components: Tensor, *, causal: bool) -> Tensor:
+        """Weigh each component (B, T, rank) over nearby bins, or past ones if causal."""
+        t = components.shape[1]
+        reach = self.sizes.reach
+        bins = torch.arange(t, device=components.device)
+        lag = bins[:, None] - bins
+        first, kernel = (0, self.past_kernel) if causal else (-reach, self.kernel)
+        place = lag - first
+        inside = (place >= 0) & (place < kernel.shape[1])
+        weights = kernel.softmax(dim=1)[:, place.clamp(0, kernel.shape[1] - 1)] * inside
+        return torch.einsum("kts,bsk->btk", weights, components)
+
+    def log_rates(
+        self, loadings: Loadings, latents: Tensor, activity: Tensor, visible: Tensor
+    ) -> Tensor:
+        """Return log rates (B, T, N), of the latents and each unit's own visible past."""
+        rates = decode(loadings, latents)
+        if loadings.own is None or loadings.centre is None or not self.sizes.own:
+            return rates
+        seen = (activity - loadings.centre) * visible
+        t = seen.shape[1]
+        lag = torch.arange(t, device=seen.device)
+        lag = (lag[:, None] - lag - 1).to(seen.dtype)
+        for j in range(self.sizes.own):
+            decay = 2.0 * 4.0**-j  # per bin, so that memory lasts for 0.5, 2, 8... bins
+            past = torch.where(lag >= 0, torch.exp(-decay * lag.clamp(min=0)), 0.0)
+            past = past * (1 - math.exp(-decay))
+            rates = rates + torch.matmul(past, seen) * loadings.own[:, j]
+        return rates
+
+
+def _log(rates: object) -> Tensor:
+    """Log of mean rates; a silent unit is given one spike in ten thousand bins."""
+    return torch.as_tensor(rates, dtype=torch.float32).clamp(min=1e-4).log()
