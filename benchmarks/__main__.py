@@ -15,6 +15,8 @@ NAMES = {
     "step": "stepping through trials, against a bare napari layer",
     "load": "opening the sample cold, and a large store",
     "simulate": "twelve simulated animals",
+    "forward": "one trial and sixteen through both presets, against a plain network",
+    "loo": "leave-one-out scoring, against the bare transformer",
 }
 
 

@@ -39,6 +39,15 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def reference() -> Path:
+    """Numbers from the published model, beside the checkout."""
+    folder = SHARED / "reference"
+    if not folder.is_dir():
+        pytest.skip(f"there are no reference numbers in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def sample() -> Session:
     """The sample session."""
     return open_session("sample")

@@ -11,15 +11,31 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from napari_mtm.errors import Cancelled as Cancelled
     from napari_mtm.errors import MtmError as MtmError
+    from napari_mtm.masking.mask import Mask as Mask
+    from napari_mtm.model.importing import import_published as import_published
+    from napari_mtm.model.model import Model as Model
+    from napari_mtm.model.model import new_model as new_model
+    from napari_mtm.model.reconstruction import Reconstruction as Reconstruction
+    from napari_mtm.model.weights import load_model as load_model
+    from napari_mtm.model.weights import save_model as save_model
     from napari_mtm.recording.opening import open_session as open_session
     from napari_mtm.recording.opening import survey_source as survey_source
     from napari_mtm.recording.session import Session as Session
     from napari_mtm.recording.store import save_session as save_session
+    from napari_mtm.scoring.evaluate import evaluate as evaluate
 
 _HOMES = {
     "Cancelled": "napari_mtm.errors",
     "MtmError": "napari_mtm.errors",
+    "Mask": "napari_mtm.masking.mask",
+    "Model": "napari_mtm.model.model",
+    "Reconstruction": "napari_mtm.model.reconstruction",
     "Session": "napari_mtm.recording.session",
+    "evaluate": "napari_mtm.scoring.evaluate",
+    "import_published": "napari_mtm.model.importing",
+    "load_model": "napari_mtm.model.weights",
+    "new_model": "napari_mtm.model.model",
+    "save_model": "napari_mtm.model.weights",
     "open_session": "napari_mtm.recording.opening",
     "save_session": "napari_mtm.recording.store",
     "survey_source": "napari_mtm.recording.opening",
@@ -27,10 +43,18 @@ _HOMES = {
 
 __all__ = [
     "Cancelled",
+    "Mask",
+    "Model",
     "MtmError",
+    "Reconstruction",
     "Session",
     "__version__",
+    "evaluate",
+    "import_published",
+    "load_model",
+    "new_model",
     "open_session",
+    "save_model",
     "save_session",
     "survey_source",
 ]

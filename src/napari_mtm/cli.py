@@ -75,6 +75,44 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--trials", type=int, default=400, metavar="N", help="default 400")
     sub.add_argument("--regions", metavar="A,B,...", help="default VISa,CA1,DG,LP,PO")
 
+    sub = add("evaluate", _evaluate, "score a model on the paper's four tests, beside baselines")
+    sub.add_argument("--model", required=True, metavar="M", help="file of weights")
+    sub.add_argument(
+        "--session",
+        required=True,
+        metavar="S",
+        help='"sample", an ALF session folder, a prepared store, or an eid with --one',
+    )
+    sub.add_argument("--one", metavar="DIR", help="ONE cache folder, used offline")
+    sub.add_argument("--units", choices=("good", "all"), default="good", help="default good")
+    sub.add_argument(
+        "--other",
+        action="append",
+        default=[],
+        metavar="NAME=M",
+        help="another model to score beside it, under a name; may be repeated",
+    )
+    sub.add_argument(
+        "--quick",
+        action="store_true",
+        help="hold out groups of units at once: at least ten times cheaper, not exact",
+    )
+    sub.add_argument(
+        "--published-decoding",
+        action="store_true",
+        help="decode behaviour as the paper does, from flattened log rates",
+    )
+    sub.add_argument("--device", help='such as "cpu" or "cuda"; default the GPU if there is one')
+    sub.add_argument("--json", type=Path, metavar="F", help="write the scores here")
+
+    sub = add(
+        "import-published",
+        _import_published,
+        "read a checkpoint of the paper's authors; nothing in it is run",
+    )
+    sub.add_argument("file", type=Path, metavar="FILE.pt")
+    sub.add_argument("--out", type=Path, required=True, metavar="F", help="file to write")
+
     sub = add("cache", _cache, "list the prepared sessions that are kept, or clear them")
     sub.add_argument("action", nargs="?", choices=("list", "clear"), default="list")
     sub.add_argument(
@@ -170,6 +208,52 @@ def _simulate(options: argparse.Namespace) -> None:
         folders = simulate(options.out, recipe, animals=options.animals, progress=progress)
     for folder in folders:
         print(folder)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from napari_mtm.model.weights import load_model
+    from napari_mtm.recording.opening import open_session
+    from napari_mtm.recording.store import replacing
+    from napari_mtm.scoring.evaluate import evaluate
+
+    model = load_model(options.model, device=options.device)
+    others = {}
+    for text in options.other:
+        name, _, path = text.partition("=")
+        if not path:
+            raise MtmError(f"--other {text} names no file; write it as NAME=FILE.")
+        others[name] = load_model(path, device=options.device)
+    with _progress("opening") as progress:
+        session = open_session(
+            options.session,
+            one=options.one,
+            units=options.units,
+            window=model.grid.window,
+            bin_size=model.grid.bin_size,
+            progress=progress,
+        )
+    with _progress("scoring") as progress:
+        found = evaluate(
+            model,
+            session,
+            others=others,
+            quick=options.quick,
+            published_decoding=options.published_decoding,
+            progress=progress,
+        )
+    print(found)
+    if options.json is not None:
+        with replacing(options.json) as file:
+            file.write(found.to_json().encode())
+
+
+def _import_published(options: argparse.Namespace) -> None:
+    from napari_mtm.model.importing import import_published
+    from napari_mtm.model.weights import save_model
+
+    model = import_published(options.file)
+    save_model(model, options.out)
+    print(f"{options.out}: {model.describe()}")
 
 
 def _cache(options: argparse.Namespace) -> None:

@@ -5,7 +5,6 @@ from typing import TypeVar
 
 import torch
 
-
 Result = TypeVar("Result")
 
 

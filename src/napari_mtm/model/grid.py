@@ -27,7 +27,10 @@ class Grid:
         same = (
             self.bins == theirs.bins
             and math.isclose(self.bin_size, theirs.bin_size, rel_tol=1e-6)
-            and all(math.isclose(*pair, abs_tol=1e-6) for pair in zip(self.window, theirs.window))
+            and all(
+                math.isclose(*pair, abs_tol=1e-6)
+                for pair in zip(self.window, theirs.window, strict=True)
+            )
         )
         if not same:
             raise WeightsError(

@@ -18,12 +18,12 @@ from napari_mtm.model.network import (
     Default,
     DefaultSizes,
     Loadings,
-    Network,
     Published,
     PublishedSizes,
     encode,
+    log_rates,
 )
-from napari_mtm.model.readouts import Readouts
+from napari_mtm.model.readouts import Readouts, fit_readouts
 from napari_mtm.model.reconstruction import Reconstruction
 from napari_mtm.model.units import Units
 from napari_mtm.recording.session import Session
@@ -59,7 +59,7 @@ class Model:
         record: dict[str, Any] | None = None,
         device: str | torch.device | None = None,
     ) -> None:
-        self.network: Network = network
+        self.network = network
         self.preset: Preset = "published" if isinstance(network, Published) else "default"
         self.grid = grid
         self.trained: set[str] = set()
@@ -74,6 +74,18 @@ class Model:
     def device(self) -> torch.device:
         """Where the network is."""
         return next(self.network.parameters()).device
+
+    def describe(self) -> str:
+        """Say in a line what the model is and which sessions it was trained on."""
+        millions = sum(p.numel() for p in self.network.parameters()) / 1e6
+        known = f"trained on {len(self.trained)} sessions"
+        if isinstance(self.network, Published) and self.network.unclaimed:
+            counts = ", ".join(map(str, sorted(self.network.unclaimed)))
+            known = f"with stitchers for sessions of {counts} units"
+        return f"{self.preset}, {millions:.1f} M weights, {known}, {self.grid}"
+
+    def __repr__(self) -> str:
+        return f"<Model: {self.describe()}, on {self.device}>"
 
     def to(self, device: str | torch.device) -> "Model":
         """Move the network; return the model."""
@@ -114,9 +126,7 @@ class Model:
         """
         key = self.attach(session, n_units=counts.shape[-1])
         self._check(counts, hidden)
-        parts = [
-            rates.cpu() for _, rates in self._passes(key, counts, hidden, task or "neuron")
-        ]
+        parts = [rates.cpu() for _, rates in self._passes(key, counts, hidden, task or "neuron")]
         return _joined(parts, counts.shape)
 
     def latents(
@@ -159,7 +169,7 @@ class Model:
         prompt = task or mask.prompt
         key = self.attach(session)
         passes = list(self._passes(key, counts, mask.hidden, prompt))
-        log_rates = _joined([rates.cpu() for _, rates in passes], counts.shape)
+        found = _joined([rates.cpu() for _, rates in passes], counts.shape)
         readouts = self.readouts.get(session.id)
         decoded: dict[str, npt.NDArray[np.float32]] = {}
         if readouts is not None:
@@ -173,10 +183,30 @@ class Model:
             trials=chosen,
             units=tuple(self.network.sessions[key].ids),
             counts=counts,
-            rates=np.exp(log_rates),
+            rates=np.exp(found),
             decoded=decoded,
             notes=self.notes_on(session),
         )
+
+    def visible_latents(
+        self, session: Session, trials: npt.NDArray[np.intp]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return latents of trials with nothing hidden, and those that know the past alone."""
+        counts = session.counts[trials]
+        nothing = np.zeros((session.n_bins, session.n_units), dtype=bool)
+        return (
+            self.latents(counts, nothing, task="neuron", session=session),
+            self.latents(counts, nothing, task="causal", session=session, strict=True),
+        )
+
+    def fit_readouts(
+        self, session: Session, trials: npt.NDArray[np.intp] | None = None
+    ) -> Readouts:
+        """Fit decoders of behaviour on some trials, by default the training trials; keep them."""
+        chosen = session.split().train if trials is None else trials
+        readouts = fit_readouts(*self.visible_latents(session, chosen), session, chosen)
+        self.readouts[session.id] = readouts
+        return readouts
 
     def notes_on(self, session: Session) -> tuple[str, ...]:
         """Sentences that a person should read beside what the model says of a session."""
@@ -298,7 +328,7 @@ class Model:
                 causal=task == "causal",
                 strict=strict,
             )
-            rates = network.log_rates(loadings, latents.float(), activity, visible)
+            rates = log_rates(loadings, latents.float(), activity, visible)
             return latents.float(), rates.float()
 
         with self.evaluating():

@@ -16,6 +16,7 @@ In the shapes below B is trials, T bins, N units.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -65,7 +66,7 @@ class DefaultSizes:
     presence: int = 8
     head: int = 48
     reach: int = 16
-    own: int = 3
+    own: int = 4
     rope: bool = True
     dropout: float = 0.2
     input_dropout: float = 0.0
@@ -99,8 +100,27 @@ def encode(loadings: Loadings, activity: Tensor, visible: Tensor) -> Tensor:
 
 
 def decode(loadings: Loadings, latents: Tensor) -> Tensor:
-    """Return log rates (B, T, N) of latents (B, T, L)."""
+    """Return log rates (B, T, N) of latents (B, T, L), as far as these alone give them."""
     return F.linear(latents, loadings.write, loadings.bias)
+
+
+def log_rates(loadings: Loadings, latents: Tensor, activity: Tensor, visible: Tensor) -> Tensor:
+    """Return log rates (B, T, N) of latents and of what is visible of each unit's own past.
+
+    `activity` and `visible` are those that were encoded. A unit that is hidden in all
+    bins has no visible past: `decode` is enough for it.
+    """
+    rates = decode(loadings, latents)
+    if loadings.own is None or loadings.centre is None:
+        return rates
+    seen = (activity - loadings.centre) * visible
+    bins = torch.arange(seen.shape[1], device=seen.device)
+    lag = (bins[:, None] - bins - 1).to(seen.dtype)
+    for j, gain in enumerate(loadings.own.T):
+        decay = 4.0**-j  # per bin: memory lasts for 1, 4, 16... bins
+        past = torch.where(lag >= 0, torch.exp(-decay * lag.clamp(min=0)), 0.0)
+        rates = rates + torch.matmul(past * (1 - math.exp(-decay)), seen) * gain
+    return rates
 
 
 # ---------------------------------------------------------------- transformer
@@ -124,7 +144,8 @@ class Attention(nn.Module):
         b, t, width = x.shape
         q, k, v = self.qkv(x).view(b, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         if hasattr(self, "turns"):
-            q, k = _turn(q, self.turns), _turn(k, self.turns)
+            turns = cast("Tensor", self.turns)
+            q, k = _turn(q, turns), _turn(k, turns)
         mixed = F.scaled_dot_product_attention(
             q, k, v, mask, dropout_p=self.dropout if self.training else 0.0, is_causal=causal
         )
@@ -162,7 +183,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None, *, causal: bool) -> Tensor:
         """Return x with attention and the perceptron added."""
         x = x + self.dropout(self.attention(self.norm1(x), mask, causal=causal))
-        return x + self.dropout(self.down(F.gelu(self.up(self.norm2(x)))))
+        out: Tensor = x + self.dropout(self.down(F.gelu(self.up(self.norm2(x)))))
+        return out
 
 
 class Trunk(nn.Module):
@@ -197,6 +219,8 @@ class Network(nn.Module):
 
     own_parts: tuple[str, ...] = ()
     """Names of the parts that hold a session's own parameters."""
+
+    sizes: "PublishedSizes | DefaultSizes"
 
     def __init__(self) -> None:
         super().__init__()
@@ -261,12 +285,6 @@ class Network(nn.Module):
         """
         raise NotImplementedError
 
-    def log_rates(
-        self, loadings: Loadings, latents: Tensor, activity: Tensor, visible: Tensor
-    ) -> Tensor:
-        """Return log rates (B, T, N); `activity` and `visible` are those encoded."""
-        raise NotImplementedError
-
 
 # ------------------------------------------------------------------ published
 
@@ -282,7 +300,7 @@ class Published(Network):
 
     def __init__(self, sizes: PublishedSizes) -> None:
         super().__init__()
-        self.sizes = sizes
+        self.sizes: PublishedSizes = sizes
         self.stitch_in = nn.ModuleList()
         self.stitch_out = nn.ModuleList()
         self.unclaimed: dict[int, dict[str, Tensor]] = {}
@@ -321,14 +339,16 @@ class Published(Network):
             self.session_tokens.append(nn.Parameter(token.to(device)))
 
     def _by_unit(self, session: str) -> list[Tensor]:
-        index = self.index(session)
-        out = self.stitch_out[index]
-        return [self.stitch_in[index].weight.T, out.weight, out.bias]
+        stitch_in, stitch_out = self._stitchers(session)
+        return [stitch_in.weight.T, stitch_out.weight, stitch_out.bias]
 
     def _by_session(self, session: str) -> list[Tensor]:
+        tokens = [self.session_tokens[self.index(session)]] if self.sizes.session_tokens else []
+        return [self._stitchers(session)[0].bias, *tokens]
+
+    def _stitchers(self, session: str) -> tuple[nn.Linear, nn.Linear]:
         index = self.index(session)
-        tokens = [self.session_tokens[index]] if self.sizes.session_tokens else []
-        return [self.stitch_in[index].bias, *tokens]
+        return cast("nn.Linear", self.stitch_in[index]), cast("nn.Linear", self.stitch_out[index])
 
     def claim(self, units: Units, eid: str, order: Sequence[int] | None = None) -> bool:
         """Give units stitchers that are named by their number, and a session's token.
@@ -342,16 +362,15 @@ class Published(Network):
         if stitchers is None or (token is None and self.sizes.session_tokens):
             return False
         self.add_session(units, neutral=True)
-        index = self.index(units.session)
         rows = torch.arange(len(units)) if order is None else torch.as_tensor(order)
-        stitch_in, stitch_out = self.stitch_in[index], self.stitch_out[index]
+        stitch_in, stitch_out = self._stitchers(units.session)
         with torch.no_grad():
             stitch_in.weight[:, rows] = stitchers["in.weight"].to(stitch_in.weight.device)
             stitch_in.bias.copy_(stitchers["in.bias"])
             stitch_out.weight[rows] = stitchers["out.weight"].to(stitch_out.weight.device)
             stitch_out.bias[rows] = stitchers["out.bias"].to(stitch_out.bias.device)
             if token is not None:
-                self.session_tokens[index].copy_(token)
+                self.session_tokens[self.index(units.session)].copy_(token)
         self.claimed.add(eid)
         return True
 
@@ -361,8 +380,7 @@ class Published(Network):
 
     def loadings(self, session: str) -> Loadings:
         """Return the loadings, the two linear layers of the input folded into one."""
-        index = self.index(session)
-        stitch_in, stitch_out = self.stitch_in[index], self.stitch_out[index]
+        stitch_in, stitch_out = self._stitchers(session)
         weight, bias = stitch_in.weight, stitch_in.bias
         if self.widen is not None:
             weight, bias = self.widen.weight @ weight, self.widen(bias)
@@ -382,7 +400,7 @@ class Published(Network):
         n = len(leading)
         x = self.drop(torch.cat([*leading, x], dim=1) if leading else x)
         mask = self._causal_mask(n, t, x.device, strict=strict) if causal and n else None
-        out = self.trunk(x, mask, causal=causal and mask is None)
+        out: Tensor = self.trunk(x, mask, causal=causal and mask is None)
         return out[:, n:]
 
     @staticmethod
@@ -390,12 +408,6 @@ class Published(Network):
         mask = torch.ones(n + t, n + t, dtype=torch.bool, device=device).tril()
         mask[:n, : n if strict else None] = True
         return mask
-
-    def log_rates(
-        self, loadings: Loadings, latents: Tensor, activity: Tensor, visible: Tensor
-    ) -> Tensor:
-        """Return log rates (B, T, N), from the latents alone."""
-        return decode(loadings, latents)
 
 
 # -------------------------------------------------------------------- default
@@ -414,7 +426,7 @@ class Default(Network):
 
     def __init__(self, sizes: DefaultSizes) -> None:
         super().__init__()
-        self.sizes = sizes
+        self.sizes: DefaultSizes = sizes
         self.regions: list[str] = []
         self._parts = (sizes.rank, sizes.presence, sizes.rank + sizes.head, sizes.own, 1)
         self.region_means = nn.Parameter(torch.zeros(0, sum(self._parts)))  # (regions, ...)
@@ -500,11 +512,17 @@ class Default(Network):
         )
 
     def latents(
-        self, inputs: Tensor, prompt: Tensor, session: str, *, causal: bool, strict: bool = False
+        self,
+        inputs: Tensor,
+        prompt: Tensor,
+        session: str,
+        *,
+        causal: bool,
+        strict: bool = False,  # noqa: ARG002 (it always is)
     ) -> Tensor:
         """Return latents (B, T, rank + head): the linear path's, and the transformer's."""
-        b, t, _ = inputs.shape
-        components, presence, seen = inputs.split([*self._parts[:2], 1], dim=-1)
+        t = inputs.shape[1]
+        components, presence, seen = torch.split(inputs, [*self._parts[:2], 1], dim=-1)
         components = components * (seen + 1e-6).rsqrt()
         smooth = self._smooth(components, causal=causal)
         x = self.project(torch.cat([smooth, components, presence, seen], dim=-1))
@@ -523,24 +541,6 @@ class Default(Network):
         inside = (place >= 0) & (place < kernel.shape[1])
         weights = kernel.softmax(dim=1)[:, place.clamp(0, kernel.shape[1] - 1)] * inside
         return torch.einsum("kts,bsk->btk", weights, components)
-
-    def log_rates(
-        self, loadings: Loadings, latents: Tensor, activity: Tensor, visible: Tensor
-    ) -> Tensor:
-        """Return log rates (B, T, N), of the latents and each unit's own visible past."""
-        rates = decode(loadings, latents)
-        if loadings.own is None or loadings.centre is None or not self.sizes.own:
-            return rates
-        seen = (activity - loadings.centre) * visible
-        t = seen.shape[1]
-        lag = torch.arange(t, device=seen.device)
-        lag = (lag[:, None] - lag - 1).to(seen.dtype)
-        for j in range(self.sizes.own):
-            decay = 2.0 * 4.0**-j  # per bin, so that memory lasts for 0.5, 2, 8... bins
-            past = torch.where(lag >= 0, torch.exp(-decay * lag.clamp(min=0)), 0.0)
-            past = past * (1 - math.exp(-decay))
-            rates = rates + torch.matmul(past, seen) * loadings.own[:, j]
-        return rates
 
 
 def _log(rates: object) -> Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_mtm.recording.session import Session
-from napari_mtm.recording.trials import chose_right, column
+from napari_mtm.recording.trials import block_favours_right, chose_right
 
 Floats = npt.NDArray[np.float64]
 Latents = npt.NDArray[np.float32]
@@ -109,15 +109,13 @@ def fit_readouts(
             traces[name] = _fit_trace(features[known], target[trials][known].astype(np.float64))
     table = session.trials.iloc[trials]
     right = chose_right(table)
-    left_share = column(table, "probabilityLeft")
-    block = np.where(left_share == 0.5, np.nan, np.where(left_share < 0.5, 1.0, 0.0))
-    block[np.isnan(left_share)] = np.nan
-    over = _over_trial(scores)[:, None]
-    by_trial = {}
-    for name, label in (("choice-by-trial", right), ("block", block)):
-        if _separable(label):
-            linear = _fit_logistic(over, label)
-            by_trial[name] = Linear(linear.weights[0], linear.intercept[0])
+    over = _over_trial(scores)
+    labels = {"choice-by-trial": right, "block": block_favours_right(table)}
+    by_trial = {
+        name: fit_linear_classifier(over, label)
+        for name, label in labels.items()
+        if _separable(label)
+    }
     choice = _fit_logistic(_recent(before(past)), right) if _separable(right) else None
     return Readouts(around, before, traces, by_trial, choice)
 
@@ -166,7 +164,9 @@ def _fit_trace(features: Floats, target: Floats) -> Linear:
     for k in range(_FOLDS):
         values, vectors = np.linalg.eigh(gram - grams[k])
         turned = vectors.T @ (product - products[k])
-        weights = vectors @ (turned[:, None] / (np.maximum(values, 0)[:, None] + scale * _PENALTIES))
+        weights = vectors @ (
+            turned[:, None] / (np.maximum(values, 0)[:, None] + scale * _PENALTIES)
+        )
         errors += ((y[fold == k][..., None] - x[fold == k] @ weights) ** 2).sum(axis=(0, 1))
     penalty = scale * _PENALTIES[errors.argmin()]
     weights = np.linalg.solve(gram + penalty * np.eye(len(gram)), product)
@@ -175,7 +175,13 @@ def _fit_trace(features: Floats, target: Floats) -> Linear:
 
 def _separable(label: Floats) -> bool:
     """Whether both classes have trials enough."""
-    return min((label == 0).sum(), (label == 1).sum()) >= _FEWEST_TRIALS
+    return bool(min((label == 0).sum(), (label == 1).sum()) >= _FEWEST_TRIALS)
+
+
+def fit_linear_classifier(features: Floats, label: Floats) -> Linear:
+    """Logistic regression: features (trials, P), label (trials,) 0, 1 or NaN."""
+    linear = _fit_logistic(features[:, None], label)
+    return Linear(linear.weights[0], linear.intercept[0])
 
 
 def _fit_logistic(features: Floats, label: Floats) -> Linear:

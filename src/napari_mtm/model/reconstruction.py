@@ -55,9 +55,9 @@ class Reconstruction:
             for region in dict.fromkeys(regions[some].tolist())
         }
         return Scores(
-            bps=counted.mean_bits_per_spike(),
-            bps_pooled=counted.pooled_bits_per_spike(),
-            d2=float(_mean(counted.d2())),
+            bps=float(counted.mean_bits_per_spike()),
+            bps_pooled=float(counted.pooled_bits_per_spike()),
+            d2=float(counted.mean_d2()),
             units=pd.DataFrame(
                 {
                     "uuid": [self.units[i] for i in some],
@@ -71,8 +71,8 @@ class Reconstruction:
                 {
                     "region": list(rows),
                     "units": [part.spikes.shape[1] for part in rows.values()],
-                    "bps": [part.mean_bits_per_spike() for part in rows.values()],
-                    "bps_pooled": [part.pooled_bits_per_spike() for part in rows.values()],
+                    "bps": [float(part.mean_bits_per_spike()) for part in rows.values()],
+                    "bps_pooled": [float(part.pooled_bits_per_spike()) for part in rows.values()],
                 }
             ),
         )
@@ -103,8 +103,3 @@ class Scores:
             f"<Scores: {self.bps_pooled:.3f} bits/spike pooled, {self.bps:.3f} mean of "
             f"{len(self.units)} units, D2 {self.d2:.3f}>"
         )
-
-
-def _mean(values: npt.NDArray[np.float64]) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")

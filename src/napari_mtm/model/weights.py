@@ -25,7 +25,6 @@ from napari_mtm.model.readouts import Basis, Linear, Readouts
 from napari_mtm.model.units import Units
 from napari_mtm.recording.store import replacing
 
-FORMAT = "napari-mtm weights"
 VERSION = 1
 SUFFIX = ".safetensors"
 
@@ -110,7 +109,7 @@ def save_model(model: Model, path: str | Path) -> None:
     tensors |= {f"token/{i}": token for i, token in enumerate(tokens.values())}
     tensors = {name: t.detach().cpu().float().clone().contiguous() for name, t in tensors.items()}
     header = _Header(
-        format=FORMAT,
+        format="napari-mtm weights",
         version=VERSION,
         preset=model.preset,
         sizes=asdict(network.sizes),
@@ -197,9 +196,10 @@ def _header(path: Path, text: str) -> _Header:
         raise WeightsError(f"{path} is refused: {first['msg']} in {where}.") from None
 
 
-def _network(header: _Header, tensors: Mapping[str, Tensor]) -> Network:
+def _network(header: _Header, tensors: Mapping[str, Tensor]) -> Published | Default:
     """Build the network, on no memory at first, so that sizes that lie cost nothing."""
-    sizes = (PublishedSizes if header.preset == "published" else DefaultSizes)(**header.sizes)
+    kind: type[Any] = PublishedSizes if header.preset == "published" else DefaultSizes
+    sizes: PublishedSizes | DefaultSizes = kind(**header.sizes)
     if sizes.layers > 1000:
         raise ValueError("it has too many layers")
     shared = _within(tensors, "shared/")
@@ -234,7 +234,13 @@ def _fill_session(network: Network, session: _Session, parts: dict[str, Tensor])
     if not len(session.regions) == len(rates) == len(roots) == n:
         raise ValueError(f"session {session.id} has {n} units, but {len(rates)} rates")
     network.add_session(
-        Units(session.id, tuple(session.units), tuple(session.regions), rates.numpy(), roots.numpy()),
+        Units(
+            session.id,
+            tuple(session.units),
+            tuple(session.regions),
+            rates.numpy(),
+            roots.numpy(),
+        ),
         neutral=True,
     )
     own = network.own(session.id)

@@ -93,3 +93,9 @@ def chose_right(trials: pd.DataFrame) -> npt.NDArray[np.float64]:
     """
     choice = column(trials, "choice")
     return np.where(np.isin(choice, (-1, 1)), (choice == -1).astype(float), np.nan)
+
+
+def block_favours_right(trials: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Return 1 where the block makes right likelier, 0 left, NaN where neither."""
+    left = column(trials, "probabilityLeft")
+    return np.where(np.isnan(left) | (left == 0.5), np.nan, (left < 0.5).astype(float))

@@ -1,0 +1,129 @@
+"""How well behaviour is decoded on test trials: by readouts, or as the paper does."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_mtm.masking.tasks import Task
+from napari_mtm.model.model import Model
+from napari_mtm.model.readouts import TRACES, Readouts, fit_linear_classifier
+from napari_mtm.recording.session import Session, Split
+from napari_mtm.recording.trials import block_favours_right, chose_right
+
+Floats = npt.NDArray[np.float64]
+Trials = npt.NDArray[np.intp]
+
+_RIDGE = (1e-6, 1e1, 1e2, 1e3, 1e4)  # the paper's, with a trace of a penalty for none
+_FOLDS = 4
+
+
+def decode_session(
+    model: Model, session: Session, split: Split, trials: Trials, *, published: bool = False
+) -> dict[str, dict[str, float]]:
+    """Score decoded behaviour on some trials: accuracy and chance, or R².
+
+    Readouts that the model has for the session are used as they are; else they are
+    fitted on the training trials. With `published`, the paper's protocol instead:
+    regressions on flattened log rates, fitted on training and validation trials.
+    """
+    found: Mapping[str, npt.NDArray[np.floating]]
+    if published:
+        found = _published(model, session, np.sort(np.r_[split.train, split.validation]), trials)
+    else:
+        readouts = model.readouts.get(session.id) or model.fit_readouts(session, split.train)
+        found = _by_readouts(model, session, readouts, trials)
+    scores: dict[str, dict[str, float]] = {}
+    table = session.trials.iloc[trials]
+    labels = {"choice": chose_right(table), "block": block_favours_right(table)}
+    for name, label in labels.items():
+        if name in found and np.isfinite(label).any():
+            scores[name] = _accuracy(label, found[name])
+    for name in TRACES:
+        if name in found:
+            truth = session.behaviour[name][trials]
+            known = np.isfinite(truth).all(axis=1)
+            if known.any():
+                scores[name] = {"r2": _r2(truth[known], found[name][known])}
+    return scores
+
+
+def _by_readouts(
+    model: Model, session: Session, readouts: Readouts, trials: Trials
+) -> dict[str, npt.NDArray[np.float32]]:
+    latents, past = model.visible_latents(session, trials)
+    decoded = readouts.decode(latents, past)
+    if "choice-by-trial" in decoded:
+        decoded["choice"] = decoded.pop("choice-by-trial")
+    return decoded
+
+
+def _published(
+    model: Model, session: Session, train: Trials, test: Trials
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Decode from log rates of unmasked counts: choice with the neuron prompt, traces causal."""
+    nothing = np.zeros((session.n_bins, session.n_units), dtype=bool)
+    both = np.concatenate([train, test])
+
+    def features(task: Task) -> tuple[Floats, Floats]:
+        rates = model.predict(session.counts[both], nothing, task=task, session=session)
+        flat = rates.reshape(len(both), -1).astype(np.float64)
+        return flat[: len(train)], flat[len(train) :]
+
+    found = {}
+    right = chose_right(session.trials.iloc[train])
+    if min((right == 0).sum(), (right == 1).sum()) >= _FOLDS:
+        before, after = features("neuron")
+        linear = fit_linear_classifier(before, right)
+        found["choice"] = 1 / (1 + np.exp(-(after @ linear.weights + linear.intercept)))
+    before, after = features("causal")
+    for name in TRACES:
+        trace = session.behaviour.get(name)
+        if trace is not None:
+            known = np.isfinite(trace[train]).all(axis=1)
+            if known.sum() >= _FOLDS:
+                found[name] = _ridge(before[known], trace[train][known].astype(np.float64), after)
+    return found
+
+
+def _ridge(features: Floats, targets: Floats, new: Floats) -> Floats:
+    """Ridge regression with the penalty of least error in four folds, on many features."""
+    kernel = features @ features.T
+    fold = np.arange(len(features)) % _FOLDS
+    errors = np.zeros(len(_RIDGE))
+    for k in range(_FOLDS):
+        out, kept = fold == k, fold != k
+        for i, penalty in enumerate(_RIDGE):
+            guess = _kernel_ridge(
+                kernel[np.ix_(kept, kept)], targets[kept], kernel[np.ix_(out, kept)], penalty
+            )
+            errors[i] += ((guess - targets[out]) ** 2).sum()
+    return _kernel_ridge(kernel, targets, new @ features.T, _RIDGE[errors.argmin()])
+
+
+def _kernel_ridge(kernel: Floats, targets: Floats, new: Floats, penalty: float) -> Floats:
+    """Ridge regression with a free intercept, from products of features."""
+    mean = kernel.mean(axis=0)
+    centred = kernel - mean - mean[:, None] + kernel.mean()
+    away = new - new.mean(axis=1, keepdims=True) - mean + kernel.mean()
+    weights = np.linalg.lstsq(
+        centred + penalty * np.eye(len(kernel)), targets - targets.mean(axis=0), rcond=1e-10
+    )[0]
+    predicted: Floats = away @ weights + targets.mean(axis=0)
+    return predicted
+
+
+def _accuracy(label: Floats, probability: npt.NDArray[np.floating]) -> dict[str, float]:
+    known = np.isfinite(label)
+    right = label[known] == 1
+    return {
+        "accuracy": float(((probability[known] > 0.5) == right).mean()),
+        "chance": float(max(right.mean(), 1 - right.mean())),
+    }
+
+
+def _r2(truth: npt.NDArray[np.floating], guess: npt.NDArray[np.floating]) -> float:
+    """R² over all trials and bins together."""
+    truth = truth.astype(np.float64)
+    total = ((truth - truth.mean()) ** 2).sum()
+    return float(1 - ((truth - guess) ** 2).sum() / total) if total > 0 else float("nan")

@@ -1,0 +1,329 @@
+"""The paper's tests of a model on a session, beside baselines and the oracle."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from napari_mtm.errors import MtmError
+from napari_mtm.masking.tasks import SCORES, Score
+from napari_mtm.metrics import Statistic, Tally, bootstrap, conditions, r2_psth, r2_trial, tally
+from napari_mtm.model.model import Model
+from napari_mtm.progress import Progress, part, silent
+from napari_mtm.recording.session import Session
+from napari_mtm.scoring.baselines import BASELINES, Baseline
+from napari_mtm.scoring.decoding import decode_session
+from napari_mtm.scoring.held_out import held_out_rates, scored_entries
+
+FEW_SPIKES = 20
+"""Units with fewer scored spikes than this are listed: their scores are mostly chance."""
+
+_HEADINGS = (
+    f"{'task':<14}{'predictor':<14}{'bits/spike':>11}{'pooled':>8}"
+    f"{'95%':>16}{'D2':>8}{'of oracle':>11}"
+)
+
+_STATISTICS: tuple[Statistic, ...] = ("bps", "bps_pooled", "d2")
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What one predictor made of one test."""
+
+    tally: Tally
+    r2_psth: npt.NDArray[np.float64]
+    r2_trial: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Scores of a model and of what it is compared with, on test trials.
+
+    Attributes
+    ----------
+    session, title
+        Id and name of the session.
+    trials
+        Indices of the test trials.
+    quick
+        Whether tests of units held out groups of them at once, which is not exact.
+    readouts
+        By trace or choice: `accuracy` and `chance`, or `r2`, on the test trials.
+    notes
+        Sentences that a person should read before trusting the numbers.
+
+    """
+
+    session: str
+    title: str
+    trials: npt.NDArray[np.intp]
+    quick: bool
+    readouts: Mapping[str, Mapping[str, float]]
+    notes: tuple[str, ...]
+    _units: pd.DataFrame = field(repr=False)
+    _results: Mapping[tuple[Score, str], _Result] = field(repr=False)
+    _resamples: int = field(repr=False)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row per task, predictor and unit.
+
+        `bps`, `d2`, `r2_psth` and `r2_trial` of the unit, its `spikes` among what was
+        scored, and whether these are `few`. NaN where a unit has no spikes.
+        """
+        frames = []
+        for (score, predictor), result in self._results.items():
+            spikes = result.tally.spikes.sum(axis=0)
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "task": score,
+                        "predictor": predictor,
+                        "uuid": self._units["uuid"],
+                        "region": self._units["region"],
+                        "spikes": spikes.astype(int),
+                        "few": spikes < FEW_SPIKES,
+                        "bps": result.tally.bits_per_spike(),
+                        "d2": result.tally.d2(),
+                        "r2_psth": result.r2_psth,
+                        "r2_trial": result.r2_trial,
+                    }
+                )
+            )
+        return pd.concat(frames, ignore_index=True)
+
+    def summary(self) -> pd.DataFrame:
+        """One row per task and predictor.
+
+        `bps` is the paper's mean over units, `bps_pooled` pools their spikes, `d2` is
+        the mean over units; `_low` and `_high` bound 95% of resampled sets of trials.
+        `share` is `bps_pooled` as a share of the oracle's.
+        """
+        return pd.DataFrame(
+            [
+                {"task": score, "predictor": predictor, **self._row(score, predictor)}
+                for score, predictor in self._results
+            ]
+        )
+
+    def regions(self) -> pd.DataFrame:
+        """One row per task, predictor and region: the scores of its units."""
+        rows = []
+        names = self._units["region"]
+        for (score, predictor), result in self._results.items():
+            for region in dict.fromkeys(names):
+                some = result.tally.units(np.flatnonzero(names == region))
+                rows.append(
+                    {
+                        "task": score,
+                        "predictor": predictor,
+                        "region": region,
+                        "units": some.spikes.shape[1],
+                        "bps": float(some.mean_bits_per_spike()),
+                        "bps_pooled": float(some.pooled_bits_per_spike()),
+                        "d2": float(some.mean_d2()),
+                    }
+                )
+        return pd.DataFrame(rows)
+
+    def to_json(self) -> str:
+        """Return the summary and the readouts as JSON; what has no value is null."""
+        tasks: dict[str, dict[str, Any]] = {}
+        for score, predictor in self._results:
+            tasks.setdefault(score, {})[predictor] = self._row(score, predictor)
+        few = self.table.query("predictor == 'model' and few")
+        text = {
+            "session": self.session,
+            "name": self.title,
+            "trials": len(self.trials),
+            "units": len(self._units),
+            "quick": self.quick,
+            "tasks": tasks,
+            "readouts": {name: dict(values) for name, values in self.readouts.items()},
+            "few_spikes": {
+                str(task): sorted(map(str, rows["uuid"])) for task, rows in few.groupby("task")
+            },
+            "notes": list(self.notes),
+        }
+        return json.dumps(_without_nan(text), indent=1)
+
+    def __str__(self) -> str:
+        """Return the summary as a table for a terminal."""
+        lines = [
+            f"{self.title}: {len(self.trials)} test trials, {len(self._units)} units"
+            + (", quick (groups of units held out together, not exact)" if self.quick else ""),
+            "",
+            _HEADINGS,
+        ]
+        for score, predictor in self._results:
+            row = self._row(score, predictor)
+            share = f"{row['share']:.0%}" if "share" in row else ""
+            lines.append(
+                f"{score:<14}{predictor:<14}{row['bps']:>11.3f}{row['bps_pooled']:>8.3f}"
+                f"{row['bps_pooled_low']:>8.3f}{row['bps_pooled_high']:>8.3f}"
+                f"{row['d2']:>8.3f}{share:>11}"
+            )
+        for name, values in self.readouts.items():
+            text = ", ".join(f"{key} {value:.3f}" for key, value in values.items())
+            lines.append(f"{name:<24}{text}")
+        few = self.table.query("predictor == 'model' and few").groupby("task").size()
+        lines += [
+            f"{task}: {n} units have fewer than {FEW_SPIKES} spikes" for task, n in few.items()
+        ]
+        return "\n".join([*lines, *self.notes])
+
+    def _row(self, score: Score, predictor: str) -> dict[str, float]:
+        if (score, predictor) not in self._rows:
+            self._rows[score, predictor] = self._scores(score, predictor)
+        return self._rows[score, predictor]
+
+    @cached_property
+    def _rows(self) -> dict[tuple[Score, str], dict[str, float]]:
+        return {}
+
+    def _scores(self, score: Score, predictor: str) -> dict[str, float]:
+        counted = self._results[score, predictor].tally
+        row: dict[str, float] = {
+            "bps": float(counted.mean_bits_per_spike()),
+            "bps_pooled": float(counted.pooled_bits_per_spike()),
+            "d2": float(counted.mean_d2()),
+        }
+        for name in _STATISTICS:
+            row[f"{name}_low"], row[f"{name}_high"] = bootstrap(counted, name, n=self._resamples)
+        result = self._results[score, predictor]
+        row["r2_psth"], row["r2_trial"] = _mean(result.r2_psth), _mean(result.r2_trial)
+        row["units"] = int(np.isfinite(counted.bits_per_spike()).sum())
+        row["units_with_few_spikes"] = int((counted.spikes.sum(axis=0) < FEW_SPIKES).sum())
+        oracle = self._results.get((score, "oracle"))
+        if oracle is not None:
+            row["share"] = row["bps_pooled"] / float(oracle.tally.pooled_bits_per_spike())
+        return row
+
+
+def evaluate(
+    model: Model,
+    session: Session,
+    *,
+    trials: Sequence[int] | npt.NDArray[np.intp] | None = None,
+    tasks: Sequence[Score] = SCORES,
+    others: Mapping[str, Model] | None = None,
+    baselines: bool = True,
+    quick: bool = False,
+    published_decoding: bool = False,
+    resamples: int = 1000,
+    seed: int = 42,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Score a model on the four tests of the paper, and its readouts of behaviour.
+
+    Parameters
+    ----------
+    model, session
+        What is scored, and on what.
+    trials
+        Test trials; by default those of `session.split(seed)`.
+    tasks
+        Which of the four tests.
+    others
+        Models to score beside it, by name, such as one trained with temporal masking.
+    baselines
+        Whether to fit mean rates, condition PSTHs and reduced-rank regression on the
+        training trials and score them too.
+    quick
+        Hold out groups of about 5% of the units at once: at least ten times cheaper,
+        not exact, and marked as quick.
+    published_decoding
+        Decode as the paper does: from flattened log rates, by logistic and ridge
+        regression.
+    resamples
+        How often trials are resampled for intervals.
+
+    """
+    split = session.split(seed)
+    chosen = split.test if trials is None else np.asarray(trials, np.intp)
+    if not len(chosen):
+        raise MtmError(f"Session {session.title} has no test trials to score.")
+    counts = session.counts[chosen]
+    labels = conditions(session.trials.iloc[chosen])
+    predictors = _predictors(
+        model, session, chosen, others=others or {}, baselines=baselines, quick=quick, seed=seed
+    )
+    results = {}
+    steps = len(tasks) * len(predictors)
+    for i, score in enumerate(tasks):
+        scored = scored_entries(session, score)
+        bins = scored.any(axis=1)
+        for j, (name, predict) in enumerate(predictors.items()):
+            first = (i * len(predictors) + j) / steps
+            rates = predict(score, part(progress, 0.9 * first, 0.9 * (first + 1 / steps)))
+            truth, guess = counts[:, bins], rates[:, bins]
+            results[score, name] = _Result(
+                tally(truth, guess), r2_psth(truth, guess, labels), r2_trial(truth, guess)
+            )
+    progress(0.9, "decoding behaviour")
+    readouts = decode_session(model, session, split, chosen, published=published_decoding)
+    return Evaluation(
+        session=session.id,
+        title=session.title,
+        trials=chosen,
+        quick=quick,
+        readouts=readouts,
+        notes=model.notes_on(session),
+        _units=session.units,
+        _results=results,
+        _resamples=resamples,
+    )
+
+
+_Predict = Callable[[Score, Progress], npt.NDArray[np.float32]]
+
+
+def _predictors(
+    model: Model,
+    session: Session,
+    trials: npt.NDArray[np.intp],
+    *,
+    others: Mapping[str, Model],
+    baselines: bool,
+    quick: bool,
+    seed: int,
+) -> dict[str, _Predict]:
+    """Return what is to be scored, in the order in which it is shown."""
+
+    def of_model(which: Model) -> _Predict:
+        return lambda score, progress: held_out_rates(
+            which, session, score, trials, quick=quick, progress=progress
+        )
+
+    found = {"model": of_model(model)}
+    found |= {name: of_model(other) for name, other in others.items()}
+    if baselines:
+        split = session.split(seed)
+        for kind in BASELINES:
+            found[kind.name] = _of_baseline(kind.fit(session, split), trials)
+    if session.rates is not None:
+        truth = session.rates[trials]
+        found["oracle"] = lambda _score, _progress: truth
+    return found
+
+
+def _of_baseline(baseline: Baseline, trials: npt.NDArray[np.intp]) -> _Predict:
+    return lambda score, _progress: baseline.rates(score, trials)
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else math.nan
+
+
+def _without_nan(value: Any) -> Any:
+    """Put null where a number has no value; JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {key: _without_nan(part) for key, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,194 @@
+"""The paper's four tests: what a model expects of entries that it never saw.
+
+    co-smoothing   each unit, from all others
+    forward        the last 200 ms of all units, from what came before
+    intra-region   each unit, from the others of its region
+    inter-region   each region, from all others
+
+The exact tests of units take one pass per unit and trial. What goes into a pass is a sum
+over visible units, so that leaving one out is a subtraction, and only that unit's column
+of rates is worked out.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_mtm.masking.mask import Mask
+from napari_mtm.masking.tasks import TASK_OF_SCORE, TASKS, Score, Task
+from napari_mtm.model.model import Model
+from napari_mtm.model.network import decode, encode
+from napari_mtm.progress import Progress, part, silent
+from napari_mtm.recording.session import Session
+
+QUICK_GROUPS = 20
+"""Passes of the quick mode: each holds out about 5% of the units at once."""
+
+VARIANTS = 32
+"""Passes at a time, on a CPU, that leave a unit out."""
+_TRIALS = 64
+
+
+def scored_entries(session: Session, score: Score) -> npt.NDArray[np.bool_]:
+    """Which entries (bins, units) a test scores."""
+    if score == "forward":
+        return Mask.forward(session).scored
+    return np.ones((session.n_bins, session.n_units), dtype=bool)
+
+
+def held_out_rates(
+    model: Model,
+    session: Session,
+    score: Score,
+    trials: npt.NDArray[np.intp],
+    *,
+    quick: bool = False,
+    progress: Progress = silent,
+) -> npt.NDArray[np.float32]:
+    """Return rates (trials, bins, units), in counts per bin, each entry predicted unseen.
+
+    Entries that the test does not score are filled, but mean nothing. With `quick`,
+    tests of units hold out disjoint random groups of units at once instead of one.
+    """
+    counts = session.counts[trials]
+    if score == "forward":
+        hidden = Mask.forward(session).hidden
+        log_rates = model.predict(counts, hidden, task="causal", session=session)
+    elif score == "inter-region":
+        log_rates = _by_region(model, session, counts, progress)
+    elif quick:
+        log_rates = _by_group(model, session, counts, score, progress)
+    else:
+        log_rates = _by_unit(model, session, counts, score, progress)
+    return np.exp(log_rates)
+
+
+def _parts(session: Session, score: Score) -> list[slice]:
+    """Units that are visible together: all, or those of each region."""
+    if score == "intra-region":
+        return [region.units for region in session.regions]
+    return [slice(0, session.n_units)]
+
+
+def _by_region(
+    model: Model, session: Session, counts: npt.NDArray[np.uint8], progress: Progress
+) -> npt.NDArray[np.float32]:
+    out = np.empty(counts.shape, np.float32)
+    for region in session.regions:
+        progress(region.units.start / session.n_units, f"predicting {region.name}")
+        mask = Mask.region(session, region.name)
+        rates = model.predict(counts, mask.hidden, task="inter-region", session=session)
+        out[:, :, region.units] = rates[:, :, region.units]
+    return out
+
+
+def _by_group(
+    model: Model,
+    session: Session,
+    counts: npt.NDArray[np.uint8],
+    score: Score,
+    progress: Progress,
+) -> npt.NDArray[np.float32]:
+    """Hold out disjoint random groups: of all units, or of each region's."""
+    rng = np.random.default_rng(0)
+    out = np.empty(counts.shape, np.float32)
+    for together in _parts(session, score):
+        units = np.arange(session.n_units)[together]
+        outside = np.ones(session.n_units, dtype=bool)
+        outside[together] = False
+        for group in np.array_split(rng.permutation(units), min(QUICK_GROUPS, len(units))):
+            progress(units[0] / session.n_units, f"{score}, quick")
+            hidden = outside.copy()
+            hidden[group] = True
+            raster = np.broadcast_to(hidden, counts.shape[1:])
+            rates = model.predict(counts, raster, task=TASK_OF_SCORE[score], session=session)
+            out[:, :, group] = rates[:, :, group]
+    return out
+
+
+def _by_unit(
+    model: Model,
+    session: Session,
+    counts: npt.NDArray[np.uint8],
+    score: Score,
+    progress: Progress,
+) -> npt.NDArray[np.float32]:
+    """Leave each unit out in turn, from all units or from those of its region."""
+    key = model.attach(session)
+    out = np.empty(counts.shape, np.float32)
+    parts = _parts(session, score)
+    jobs = [(start, units) for start in range(0, len(counts), _TRIALS) for units in parts]
+    with model.evaluating():
+        for i, (start, units) in enumerate(jobs):
+            chunk = counts[start : start + _TRIALS]
+            one_out = _LeaveOneOut(model, key, chunk, units, TASK_OF_SCORE[score])
+            report = part(progress, i / len(jobs), (i + 1) / len(jobs))
+            out[start : start + _TRIALS, :, units] = one_out.log_rates(report)
+    return out
+
+
+class _LeaveOneOut:
+    """Passes in which only some units are visible, less one of them each time."""
+
+    def __init__(
+        self, model: Model, key: str, counts: npt.NDArray[np.uint8], part: slice, task: Task
+    ) -> None:
+        self._model, self._key = model, key
+        self._counts, self._part, self._task = counts, part, task
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Sum what all the units say, on the device where the model is."""
+        model, device = self._model, self._model.device
+        self._device = device
+        self._loadings = loadings = model.loadings(self._key)
+        self._activity = model.network.activity(torch.as_tensor(self._counts, device=device))
+        units = torch.arange(self._counts.shape[2], device=device)
+        self._units = units[self._part]
+        inside = torch.isin(units, self._units)
+        self._inputs = encode(loadings, self._activity, inside.view(1, 1, -1))
+        self._prompt = torch.tensor([TASKS.index(self._task)], device=device)
+
+    def log_rates(self, progress: Progress) -> npt.NDArray[np.float32]:
+        """Return log rates (trials, bins, units) of the visible units, each left out."""
+        n_trials, n_bins, _ = self._counts.shape
+        out = torch.empty(len(self._units), n_trials, n_bins)
+        heard = torch.ones(len(self._units), n_trials, dtype=torch.bool)
+        if self._loadings.present is None:
+            # To this network a silent unit is as good as hidden: one pass serves all.
+            heard = torch.as_tensor(self._counts[:, :, self._part].any(axis=1).T)
+            out[:] = self._all_visible().permute(2, 0, 1)
+        pairs = heard.nonzero()
+        done = 0
+        run = self._model.batches(VARIANTS).run
+        for rates in run(len(pairs), lambda part: self._variants(pairs[part])):
+            unit, trial = pairs[done : done + len(rates)].T
+            out[unit, trial] = rates.cpu()
+            done += len(rates)
+            progress(done / len(pairs), f"{self._task}: leaving out one unit at a time")
+        return out.permute(1, 2, 0).numpy()
+
+    def _all_visible(self) -> Tensor:
+        def work(part: slice) -> Tensor:
+            latents = self._latents(self._inputs[part])
+            return decode(self._loadings, latents)[:, :, self._units].cpu()
+
+        return torch.cat(list(self._model.batches(VARIANTS).run(len(self._counts), work)))
+
+    def _variants(self, pairs: Tensor) -> Tensor:
+        """Return log rates (pairs, bins) of pairs of a unit and a trial."""
+        if self._device != self._model.device:  # it ran out of memory and moved
+            self._prepare()
+        place, trial = pairs.to(self._device).T
+        unit = self._units[place]
+        loadings = self._loadings
+        said = self._activity[trial, :, unit][..., None]
+        inputs = torch.addcmul(self._inputs[trial], said, loadings.read[unit][:, None], value=-1)
+        if loadings.present is not None:
+            inputs -= loadings.present[unit][:, None]
+        rates = torch.bmm(self._latents(inputs), loadings.write[unit][..., None])[..., 0]
+        return rates + loadings.bias[unit][:, None]
+
+    def _latents(self, inputs: Tensor) -> Tensor:
+        return self._model.network.latents(inputs, self._prompt, self._key, causal=False).float()
