@@ -5,6 +5,8 @@ import tempfile
 from pathlib import Path
 
 # Before anything imports Qt or napari.
+# Several threads of linear algebra per process stand in each other's way on few cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("QT_API", "pyqt6")
 _HOME = tempfile.mkdtemp(prefix="napari-mtm-tests-")
 os.environ["HOME"] = _HOME

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg.lapack import dpotri
 
-from napari_mtm.masking.tasks import FORWARD_SECONDS, Score
+from napari_mtm.masking.tasks import FORWARD_SECONDS, SCORES, Score
 from napari_mtm.metrics import conditions
 from napari_mtm.progress import Progress, silent
 from napari_mtm.recording.session import Session, Split
