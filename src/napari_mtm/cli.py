@@ -220,8 +220,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     others = {}
     for text in options.other:
         name, _, path = text.partition("=")
-        if not path:
-            raise MtmError(f"--other {text} names no file; write it as NAME=FILE.")
+        if not name or not path or name in others:
+            raise MtmError(f"--other {text} must be NAME=FILE, with a name of its own.")
         others[name] = load_model(path, device=options.device)
     with _progress("opening") as progress:
         session = open_session(

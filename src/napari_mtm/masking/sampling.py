@@ -53,6 +53,9 @@ class Recipe:
     region_per_trial: bool = True
 
 
+DEFAULT = Recipe()
+"""Our masks."""
+
 PUBLISHED = Recipe(
     units=(0.3, 0.3), bins=(0.6, 0.6), future=0.0, region_power=0.0, region_per_trial=False
 )

@@ -65,6 +65,8 @@ def _network(weights: Mapping[str, Tensor], heads: int, eids: Sequence[str]) -> 
     while f"encoder.layers.{layers}.ln1.weight" in weights:
         layers += 1
     bins, width = weights[f"{_EMBED}embed_pos.weight"].shape
+    if heads < 1 or width % heads:
+        raise ValueError(f"{heads} heads do not share a width of {width}")
     inner, channels = weights[f"{_EMBED}embed_spikes.weight"].shape
     counts = [int(k.split(".")[3]) for k in weights if k.startswith(_IN) and k.endswith("weight")]
     tokens = weights.get(f"{_EMBED}embed_session.weight")
@@ -99,7 +101,25 @@ def _network(weights: Mapping[str, Tensor], heads: int, eids: Sequence[str]) -> 
             for name in ("weight", "bias")
         }
         network.claim(Units.unnamed(SINGLE, channels), SINGLE)
+    check_unclaimed(network)
     return network
+
+
+def check_unclaimed(network: Published) -> None:
+    """Raise ValueError where stitchers or tokens that wait for a session do not fit."""
+    sizes = network.sizes
+    channels = sizes.channels or sizes.inner
+    for count, parts in network.unclaimed.items():
+        wanted = {
+            "in.weight": (channels, count),
+            "in.bias": (channels,),
+            "out.weight": (count, sizes.width),
+            "out.bias": (count,),
+        }
+        if {name: tuple(part.shape) for name, part in parts.items()} != wanted:
+            raise ValueError(f"the stitchers of {count} units have the wrong shape")
+    if any(token.shape != (sizes.width,) for token in network.unclaimed_tokens.values()):
+        raise ValueError("the tokens of sessions have the wrong shape")
 
 
 def _shared(weights: Mapping[str, Tensor], layers: int, *, stitched: bool) -> dict[str, Tensor]:

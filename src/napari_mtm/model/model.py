@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from napari_mtm.errors import MaskError, WeightsError
 from napari_mtm.masking.mask import Mask
@@ -29,6 +30,19 @@ from napari_mtm.model.units import Units
 from napari_mtm.recording.session import Session
 
 Preset = Literal["published", "default"]
+
+
+class _Steps:
+    """How many steps optimisers took; fused ones leave a tensor's version as it was."""
+
+    taken = 0
+
+    def __call__(self, *_: object) -> None:
+        self.taken += 1
+
+
+_STEPS = _Steps()
+register_optimizer_step_post_hook(_STEPS)
 
 
 class Model:
@@ -150,21 +164,22 @@ class Model:
         self,
         session: Session,
         mask: Mask,
-        trials: Sequence[int] | npt.NDArray[np.intp] | None = None,
+        trials: Sequence[int] | npt.NDArray[np.intp] | npt.NDArray[np.bool_] | None = None,
         *,
         task: Task | None = None,
     ) -> Reconstruction:
         """Predict what a mask hides, and decode behaviour from what it leaves visible.
 
-        `task` is the prompt, by default the mask's own. The first pass on a session
-        that the model has no readouts for decodes nothing.
+        `trials` are indices, or a boolean per trial. `task` is the prompt, by default
+        the mask's own. The first pass on a session that the model has no readouts for
+        decodes nothing.
         """
         if mask.hidden.shape != (session.n_bins, session.n_units):
             raise MaskError(
                 f"The mask is {mask.hidden.shape} (bins, units), but session {session.title} "
                 f"has {session.n_bins} bins and {session.n_units} units."
             )
-        chosen = np.arange(session.n_trials) if trials is None else np.asarray(trials, np.intp)
+        chosen = _chosen_trials(session, trials)
         counts = session.counts[chosen]
         prompt = task or mask.prompt
         key = self.attach(session)
@@ -227,6 +242,10 @@ class Model:
         if isinstance(session, str):
             return self._attach_named(session, n_units)
         self.grid.check(session)
+        if n_units not in (None, session.n_units):
+            raise WeightsError(
+                f"Session {session.title} has {session.n_units} units, but the counts {n_units}."
+            )
         ids = tuple(map(str, session.units["uuid"]))
         known = self.network.sessions.get(session.id)
         if known is not None and known.ids == ids:
@@ -259,7 +278,7 @@ class Model:
         network = self.network
         key = f"{session.id} (variant {len(self._variants)})" if known else session.id
         units = Units.of(session).named(key)
-        if isinstance(network, Published):
+        if isinstance(network, Published) and (known is None or len(known) == len(units)):
             # The paper's order: clusters as they were sorted, probe by probe.
             order = np.lexsort((session.units["cluster"], session.units["probe"].astype(str)))
             if network.claim(units, session.id, order.tolist()):
@@ -271,7 +290,8 @@ class Model:
 
     def loadings(self, key: str) -> Loadings:
         """Loadings of a session, kept until the weights change."""
-        state = (self.device, sum(p._version for p in self.network.parameters()))  # noqa: SLF001
+        versions = sum(p._version for p in self.network.parameters())  # noqa: SLF001
+        state = (self.device, versions, _STEPS.taken)
         found = self._loadings.get(key)
         if found is None or found[0] != state:
             with torch.no_grad():
@@ -368,6 +388,10 @@ def new_model(
     grid = Grid.of(sessions[0])
     for session in sessions:
         grid.check(session)
+    if len({session.id for session in sessions}) < len(sessions):
+        raise WeightsError("Each session of a model must be given once.")
+    if sizes is not None and sizes.bins != grid.bins:
+        raise WeightsError(f"A network of {sizes.bins} bins does not fit sessions of {grid.bins}.")
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -395,6 +419,18 @@ def best_device() -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def _chosen_trials(session: Session, trials: npt.ArrayLike | None) -> npt.NDArray[np.intp]:
+    given = np.atleast_1d(np.arange(session.n_trials) if trials is None else np.asarray(trials))
+    if given.dtype == bool and given.shape == (session.n_trials,):
+        return np.flatnonzero(given)
+    if given.dtype == bool or ((given < 0) | (given >= session.n_trials)).any():
+        raise MaskError(
+            f"Trials of session {session.title} are chosen by indices from 0 to "
+            f"{session.n_trials - 1}, or by a boolean for each of them."
+        )
+    return given.astype(np.intp)
 
 
 def _joined(parts: list[Tensor], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:

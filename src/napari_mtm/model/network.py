@@ -466,6 +466,32 @@ class Default(Network):
         self.offsets.append(nn.Parameter(offsets.to(device)))
         self.session_tokens.append(nn.Parameter(torch.zeros(self.sizes.width, device=device)))
 
+    def set_linear_path(self, session: str, components: Tensor, weights: Tensor) -> None:
+        """Start a session's linear path.
+
+        `components` (N, rank) make sums of what units say, deviations of square roots of
+        counts from their means; `weights` (N, rank) make log rates of these.
+        """
+        units = self.sessions[session]
+        rank, presence = self._parts[:2]
+        means = self._region_rows(units)
+        with torch.no_grad():
+            offsets = self.offsets[self.index(session)]
+            offsets[:, :rank] = components / self._read_scale(units) - means[:, :rank]
+            part = slice(rank + presence, rank + presence + rank)
+            offsets[:, part] = weights - means[:, part]
+
+    @staticmethod
+    def _read_scale(units: Units) -> float:
+        return 4 / math.sqrt(len(units))  # sums of about unit size
+
+    def _region_rows(self, units: Units) -> Tensor:
+        """Return the mean loadings of each unit's region; of all regions, for a new one."""
+        table = torch.cat([self.region_means, self._mean_region()[None]])
+        places = {name: row for row, name in enumerate(self.regions)}
+        rows = [places.get(region, len(places)) for region in units.regions]
+        return table[torch.tensor(rows, device=table.device)]
+
     def _by_unit(self, session: str) -> list[Tensor]:
         return [self.offsets[self.index(session)]]
 
@@ -491,23 +517,19 @@ class Default(Network):
     def loadings(self, session: str) -> Loadings:
         """Return the loadings: region means plus offsets."""
         units = self.sessions[session]
-        table = torch.cat([self.region_means, self._mean_region()[None]])
-        rows = [
-            self.regions.index(r) if r in self.regions else len(self.regions) for r in units.regions
-        ]
-        vectors = table[torch.tensor(rows, device=table.device)] + self.offsets[self.index(session)]
+        vectors = self._region_rows(units) + self.offsets[self.index(session)]
         read, presence, write, own, bias = vectors.split(self._parts, dim=1)
-        centre = torch.as_tensor(units.roots, device=table.device)[:, None]
+        centre = torch.as_tensor(units.roots, device=read.device)[:, None]
         n = len(units)
-        read = read * (4 / math.sqrt(n))  # components of about unit size
+        read = read * self._read_scale(units)
         share = read.new_full((n, 1), 1 / n)
         return Loadings(
             read=F.pad(read, (0, self.sizes.presence + 1)),
             present=torch.cat([-centre * read, presence / math.sqrt(n), share], dim=1),
             shift=None,
             write=write,
-            bias=_log(units.rates).to(table.device) + bias[:, 0],
-            own=own,
+            bias=_log(units.rates).to(read.device) + bias[:, 0],
+            own=4 * own,  # gains of about unit size, learned as fast as the rest
             centre=centre[:, 0],
         )
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_mtm.errors import WeightsError
+from napari_mtm.masking.tasks import TASKS
 
 # `pickle` is imported for the names of its instructions; nothing is unpickled.
 
@@ -72,6 +73,16 @@ class PublishedCheckpoint:
     epoch: int | None
 
 
+_USUAL: dict[str, object] = {
+    "use_rope": False,
+    "tokenize_binary_mask": False,
+    "stack": False,
+    "scale": 1,
+    "mask_types": list(TASKS),
+}
+"""Settings of the paper's network that no shape of a weight betrays."""
+
+
 def read_published(path: str | Path) -> PublishedCheckpoint:
     """Read a checkpoint that the authors wrote with `torch.save`.
 
@@ -101,6 +112,7 @@ def _read(file: BinaryIO) -> PublishedCheckpoint:
     }
     if not state:
         raise WeightsError("holds a model without weights; is it a checkpoint of MtM?")
+    _check_variant(modules)
     epoch = saved.get("epoch")
     return PublishedCheckpoint(
         state=state,
@@ -553,6 +565,17 @@ def _heads(modules: list[tuple[str, dict[str, Any]]]) -> int:
     if not found or not all(isinstance(n, int) and n == found[0] > 0 for n in found):
         raise WeightsError("does not say how many attention heads (n_heads) its layers have.")
     return int(found[0])
+
+
+def _check_variant(modules: list[tuple[str, dict[str, Any]]]) -> None:
+    """Refuse networks whose weights have the same shapes, but mean something else."""
+    for prefix, attributes in modules:
+        for name, usual in _USUAL.items():
+            found = attributes.get(name, usual)
+            if found != usual:
+                raise WeightsError(
+                    f"is not the paper's network: {_said(f'{prefix}{name} is {found}')}."
+                )
 
 
 def _eids(

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from napari_mtm.errors import WeightsError
 from napari_mtm.model.grid import Grid
+from napari_mtm.model.importing import check_unclaimed
 from napari_mtm.model.model import Model, best_device, build
-from napari_mtm.model.network import Default, DefaultSizes, Network, Published, PublishedSizes
+from napari_mtm.model.network import Default, DefaultSizes, Published, PublishedSizes
 from napari_mtm.model.readouts import Basis, Linear, Readouts
 from napari_mtm.model.units import Units
 from napari_mtm.recording.store import replacing
@@ -91,24 +92,26 @@ def save_model(model: Model, path: str | Path) -> None:
             tensors[f"session/{i}/{j}"] = tensor
         tensors[f"session/{i}/rates"] = torch.as_tensor(units.rates)
         tensors[f"session/{i}/roots"] = torch.as_tensor(units.roots)
-    readouts = []
-    for i, (session, decoders) in enumerate(model.readouts.items()):
+    for i, decoders in enumerate(model.readouts.values()):
         tensors |= {f"readouts/{i}/{k}": v for k, v in _readout_tensors(decoders).items()}
-        readouts.append(
-            _Readouts(
-                session=session,
-                traces=list(decoders.traces),
-                trials=list(decoders.trials),
-                choice=decoders.choice is not None,
-            )
-        )
     unclaimed: dict[int, dict[str, Tensor]] = getattr(network, "unclaimed", {})
     tokens: dict[str, Tensor] = getattr(network, "unclaimed_tokens", {})
     for count, parts in unclaimed.items():
         tensors |= {f"unclaimed/{count}/{name}": part for name, part in parts.items()}
     tensors |= {f"token/{i}": token for i, token in enumerate(tokens.values())}
     tensors = {name: t.detach().cpu().float().clone().contiguous() for name, t in tensors.items()}
-    header = _Header(
+    try:
+        header = _described(model, sessions)
+    except ValidationError as error:
+        raise WeightsError(f"The model cannot be saved: {_first(error)}.") from None
+    header.checksum = _checksum(header, tensors)
+    with replacing(Path(path)) as file:
+        file.write(save(tensors, {"napari-mtm": header.model_dump_json()}))
+
+
+def _described(model: Model, sessions: list[Units]) -> _Header:
+    network = model.network
+    return _Header(
         format="napari-mtm weights",
         version=VERSION,
         preset=model.preset,
@@ -119,14 +122,20 @@ def save_model(model: Model, path: str | Path) -> None:
             _Session(id=u.session, units=list(u.ids), regions=list(u.regions)) for u in sessions
         ],
         regions=list(getattr(network, "regions", [])),
-        readouts=readouts,
-        unclaimed=list(unclaimed),
-        unclaimed_tokens=list(tokens),
+        readouts=[
+            _Readouts(
+                session=session,
+                traces=list(decoders.traces),
+                trials=list(decoders.trials),
+                choice=decoders.choice is not None,
+            )
+            for session, decoders in model.readouts.items()
+        ],
+        unclaimed=list(getattr(network, "unclaimed", {})),
+        unclaimed_tokens=list(getattr(network, "unclaimed_tokens", {})),
         record=model.record,
-        checksum=_checksum(tensors),
+        checksum=0,
     )
-    with replacing(Path(path)) as file:
-        file.write(save(tensors, {"napari-mtm": header.model_dump_json()}))
 
 
 def load_model(path: str | Path, *, device: str | torch.device | None = None) -> Model:
@@ -143,8 +152,17 @@ def load_model(path: str | Path, *, device: str | torch.device | None = None) ->
         model = Model(network, grid, record=header.record, device="cpu")
         model.trained = {session.id for session in header.sessions}
         for i, about in enumerate(header.readouts):
-            model.readouts[about.session] = _readouts(about, _within(tensors, f"readouts/{i}/"))
-    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+            readouts = _readouts(about, _within(tensors, f"readouts/{i}/"))
+            _check_readouts(readouts, network)
+            model.readouts[about.session] = readouts
+    except (
+        ArithmeticError,
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:
         raise WeightsError(
             f"{path} is damaged: its parts do not fit ({str(error).splitlines()[0]})."
         ) from None
@@ -173,15 +191,17 @@ def _read(path: Path) -> tuple[_Header, dict[str, Tensor]]:
     except SafetensorError as error:
         raise WeightsError(f"{path} is damaged or cut short ({error}).") from None
     header = _header(path, text)
-    if _checksum(tensors) != header.checksum:
-        raise WeightsError(f"{path} is damaged: its weights do not match their checksum.")
+    if _checksum(header, tensors) != header.checksum:
+        raise WeightsError(f"{path} is damaged: its content does not match its checksum.")
+    if any(tensor.dtype != torch.float32 for tensor in tensors.values()):
+        raise WeightsError(f"{path} is refused: its weights are not 32-bit floats.")
     return header, tensors
 
 
 def _header(path: Path, text: str) -> _Header:
     try:
         version = int(json.loads(text)["version"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise WeightsError(f"{path} is damaged: its header cannot be read.") from None
     if version > VERSION:
         raise WeightsError(
@@ -191,33 +211,40 @@ def _header(path: Path, text: str) -> _Header:
     try:
         return _Header.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise WeightsError(f"{path} is refused: {first['msg']} in {where}.") from None
+        raise WeightsError(f"{path} is refused: {_first(error)}.") from None
+
+
+def _first(error: ValidationError) -> str:
+    """Say in a phrase what is wrong first."""
+    about = error.errors()[0]
+    return f"{about['msg']} in {'.'.join(map(str, about['loc']))}"
 
 
 def _network(header: _Header, tensors: Mapping[str, Tensor]) -> Published | Default:
     """Build the network, on no memory at first, so that sizes that lie cost nothing."""
     kind: type[Any] = PublishedSizes if header.preset == "published" else DefaultSizes
     sizes: PublishedSizes | DefaultSizes = kind(**header.sizes)
-    if sizes.layers > 1000:
-        raise ValueError("it has too many layers")
+    _check_sizes(sizes)
     shared = _within(tensors, "shared/")
+    sessions = [
+        (_units(session, parts), parts)
+        for i, session in enumerate(header.sessions)
+        for parts in [_within(tensors, f"session/{i}/")]
+    ]
+    if len({units.session for units, _ in sessions}) < len(sessions):
+        raise ValueError("a session is there twice")
     with torch.device("meta"):
-        plan = build(header.preset, sizes)
-        if isinstance(plan, Default):
-            plan.add_regions(header.regions)
-    wanted = {name: tensor.shape for name, tensor in plan.shared().items()}
-    found = {name: tensor.shape for name, tensor in shared.items()}
-    if wanted != found:
-        wrong = sorted(n for n in wanted.keys() | found.keys() if wanted.get(n) != found.get(n))
-        raise ValueError(f"{wrong[0]} is {found.get(wrong[0])}, not {wanted.get(wrong[0])}")
-    network = build(header.preset, sizes)
-    if isinstance(network, Default):
-        network.add_regions(header.regions)
-    network.load_state_dict(shared)
-    for i, session in enumerate(header.sessions):
-        _fill_session(network, session, _within(tensors, f"session/{i}/"))
+        plan = _empty(header, sizes, [units for units, _ in sessions])
+    _compare({name: tensor.shape for name, tensor in plan.shared().items()}, shared)
+    for units, parts in sessions:
+        own = enumerate(plan.own(units.session))
+        _compare({str(j): tensor.shape for j, tensor in own}, parts)
+    network = _empty(header, sizes, [units for units, _ in sessions])
+    network.load_state_dict(shared, strict=False)
+    with torch.no_grad():
+        for units, parts in sessions:
+            for j, tensor in enumerate(network.own(units.session)):
+                tensor.copy_(parts[str(j)])
     if isinstance(network, Published):
         network.unclaimed = {
             count: _within(tensors, f"unclaimed/{count}/") for count in header.unclaimed
@@ -225,32 +252,46 @@ def _network(header: _Header, tensors: Mapping[str, Tensor]) -> Published | Defa
         network.unclaimed_tokens = {
             name: tensors[f"token/{i}"] for i, name in enumerate(header.unclaimed_tokens)
         }
+        check_unclaimed(network)
     return network
 
 
-def _fill_session(network: Network, session: _Session, parts: dict[str, Tensor]) -> None:
+def _check_sizes(sizes: PublishedSizes | DefaultSizes) -> None:
+    if sizes.layers > 1000:
+        raise ValueError("it has too many layers")
+    if min(sizes.bins, sizes.width, sizes.heads, sizes.hidden) < 1 or sizes.width % sizes.heads:
+        raise ValueError("no network has such sizes")
+
+
+def _empty(
+    header: _Header, sizes: PublishedSizes | DefaultSizes, sessions: list[Units]
+) -> Published | Default:
+    """Build the network and the parts of its sessions, with nothing loaded."""
+    network = build(header.preset, sizes)
+    if isinstance(network, Default):
+        network.add_regions(header.regions)
+    for units in sessions:
+        network.add_session(units, neutral=True)
+    return network
+
+
+def _compare(wanted: Mapping[str, torch.Size], tensors: Mapping[str, Tensor]) -> None:
+    """Raise ValueError where tensors are not those that are wanted."""
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    if wanted != found:
+        wrong = sorted(n for n in wanted.keys() | found.keys() if wanted.get(n) != found.get(n))
+        raise ValueError(f"{wrong[0]} is {found.get(wrong[0])}, not {wanted.get(wrong[0])}")
+
+
+def _units(session: _Session, parts: dict[str, Tensor]) -> Units:
+    """Take what is known of a session's units from its parts."""
     n = len(session.units)
     rates, roots = parts.pop("rates"), parts.pop("roots")
-    if not len(session.regions) == len(rates) == len(roots) == n:
+    if len(session.regions) != n or not rates.shape == roots.shape == (n,):
         raise ValueError(f"session {session.id} has {n} units, but {len(rates)} rates")
-    network.add_session(
-        Units(
-            session.id,
-            tuple(session.units),
-            tuple(session.regions),
-            rates.numpy(),
-            roots.numpy(),
-        ),
-        neutral=True,
+    return Units(
+        session.id, tuple(session.units), tuple(session.regions), rates.numpy(), roots.numpy()
     )
-    own = network.own(session.id)
-    if len(own) != len(parts):
-        raise ValueError(f"session {session.id} has {len(parts)} parts, not {len(own)}")
-    with torch.no_grad():
-        for j, view in enumerate(own):
-            if view.shape != parts[str(j)].shape:
-                raise ValueError(f"session {session.id} has parts of the wrong shape")
-            view.copy_(parts[str(j)])
 
 
 def _within(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -286,8 +327,19 @@ def _readouts(about: _Readouts, tensors: Mapping[str, Tensor]) -> Readouts:
     )
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> int:
-    value = 0
+def _check_readouts(readouts: Readouts, network: Published | Default) -> None:
+    """Raise ValueError where readouts do not fit the latents of a network."""
+    sizes = network.sizes
+    width = sizes.width if isinstance(sizes, PublishedSizes) else sizes.rank + sizes.head
+    nothing = np.zeros((1, sizes.bins, width), np.float32)
+    for name, values in readouts.decode(nothing, nothing).items():
+        if values.shape not in ((1, sizes.bins), (1,)):
+            raise ValueError(f"the readout of {name} has the wrong shape")
+
+
+def _checksum(header: _Header, tensors: Mapping[str, Tensor]) -> int:
+    """Checksum of a file's content, save for the checksum itself."""
+    value = zlib.crc32(header.model_dump_json(exclude={"checksum"}).encode())
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         value = zlib.crc32(f"{name}{tuple(tensor.shape)}".encode(), value)

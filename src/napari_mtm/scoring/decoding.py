@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from napari_mtm.masking.tasks import Task
 from napari_mtm.model.model import Model
-from napari_mtm.model.readouts import TRACES, Readouts, fit_linear_classifier
+from napari_mtm.model.readouts import TRACES, Readouts, fit_linear_classifier, fit_readouts
 from napari_mtm.recording.session import Session, Split
 from napari_mtm.recording.trials import block_favours_right, chose_right
 
@@ -31,7 +31,10 @@ def decode_session(
     if published:
         found = _published(model, session, np.sort(np.r_[split.train, split.validation]), trials)
     else:
-        readouts = model.readouts.get(session.id) or model.fit_readouts(session, split.train)
+        # What is fitted here is not kept: another split may test what this one trains on.
+        readouts = model.readouts.get(session.id) or fit_readouts(
+            *model.visible_latents(session, split.train), session, split.train
+        )
         found = _by_readouts(model, session, readouts, trials)
     scores: dict[str, dict[str, float]] = {}
     table = session.trials.iloc[trials]

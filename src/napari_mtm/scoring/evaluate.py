@@ -16,7 +16,7 @@ from napari_mtm.masking.tasks import SCORES, Score
 from napari_mtm.metrics import Statistic, Tally, bootstrap, conditions, r2_psth, r2_trial, tally
 from napari_mtm.model.model import Model
 from napari_mtm.progress import Progress, part, silent
-from napari_mtm.recording.session import Session
+from napari_mtm.recording.session import Session, Split
 from napari_mtm.scoring.baselines import BASELINES, Baseline
 from napari_mtm.scoring.decoding import decode_session
 from napari_mtm.scoring.held_out import held_out_rates, scored_entries
@@ -103,7 +103,7 @@ class Evaluation:
 
         `bps` is the paper's mean over units, `bps_pooled` pools their spikes, `d2` is
         the mean over units; `_low` and `_high` bound 95% of resampled sets of trials.
-        `share` is `bps_pooled` as a share of the oracle's.
+        `share` is `bps_pooled` as a share of the oracle's, where that is above 0.
         """
         return pd.DataFrame(
             [
@@ -202,7 +202,8 @@ class Evaluation:
         row["units_with_few_spikes"] = int((counted.spikes.sum(axis=0) < FEW_SPIKES).sum())
         oracle = self._results.get((score, "oracle"))
         if oracle is not None:
-            row["share"] = row["bps_pooled"] / float(oracle.tally.pooled_bits_per_spike())
+            most = float(oracle.tally.pooled_bits_per_spike())
+            row["share"] = row["bps_pooled"] / most if most > 0 else math.nan
         return row
 
 
@@ -249,10 +250,19 @@ def evaluate(
     chosen = split.test if trials is None else np.asarray(trials, np.intp)
     if not len(chosen):
         raise MtmError(f"Session {session.title} has no test trials to score.")
+    _check_names(tasks, others or {})
     counts = session.counts[chosen]
     labels = conditions(session.trials.iloc[chosen])
+    progress(0.0, "scoring")
     predictors = _predictors(
-        model, session, chosen, others=others or {}, baselines=baselines, quick=quick, seed=seed
+        model,
+        session,
+        split,
+        chosen,
+        others=others or {},
+        baselines=baselines,
+        quick=quick,
+        progress=part(progress, 0.0, 0.3),
     )
     results = {}
     steps = len(tasks) * len(predictors)
@@ -260,14 +270,16 @@ def evaluate(
         scored = scored_entries(session, score)
         bins = scored.any(axis=1)
         for j, (name, predict) in enumerate(predictors.items()):
-            first = (i * len(predictors) + j) / steps
-            rates = predict(score, part(progress, 0.9 * first, 0.9 * (first + 1 / steps)))
+            done = i * len(predictors) + j
+            report = part(progress, 0.3 + 0.6 * done / steps, 0.3 + 0.6 * (done + 1) / steps)
+            rates = predict(score, report)
             truth, guess = counts[:, bins], rates[:, bins]
             results[score, name] = _Result(
                 tally(truth, guess), r2_psth(truth, guess, labels), r2_trial(truth, guess)
             )
     progress(0.9, "decoding behaviour")
     readouts = decode_session(model, session, split, chosen, published=published_decoding)
+    progress(1.0, "scoring")
     return Evaluation(
         session=session.id,
         title=session.title,
@@ -281,18 +293,33 @@ def evaluate(
     )
 
 
+def _check_names(tasks: Sequence[str], others: Mapping[str, Model]) -> None:
+    """Raise MtmError where tests are not known, or names would hide one another."""
+    unknown = [task for task in tasks if task not in SCORES]
+    if unknown:
+        raise MtmError(f"There is no test {unknown[0]!r}; there are {', '.join(SCORES)}.")
+    taken = {"model", "oracle", *(kind.name for kind in BASELINES)}
+    clash = [name for name in others if name in taken or not name]
+    if clash:
+        raise MtmError(
+            f"Another model cannot be called {clash[0]!r}; names of our own are "
+            f"{', '.join(sorted(taken))}."
+        )
+
+
 _Predict = Callable[[Score, Progress], npt.NDArray[np.float32]]
 
 
 def _predictors(
     model: Model,
     session: Session,
+    split: Split,
     trials: npt.NDArray[np.intp],
     *,
     others: Mapping[str, Model],
     baselines: bool,
     quick: bool,
-    seed: int,
+    progress: Progress,
 ) -> dict[str, _Predict]:
     """Return what is to be scored, in the order in which it is shown."""
 
@@ -304,9 +331,9 @@ def _predictors(
     found = {"model": of_model(model)}
     found |= {name: of_model(other) for name, other in others.items()}
     if baselines:
-        split = session.split(seed)
-        for kind in BASELINES:
-            found[kind.name] = _of_baseline(kind.fit(session, split), trials)
+        for i, kind in enumerate(BASELINES):
+            report = part(progress, i / len(BASELINES), (i + 1) / len(BASELINES))
+            found[kind.name] = _of_baseline(kind.fit(session, split, report), trials)
     if session.rates is not None:
         truth = session.rates[trials]
         found["oracle"] = lambda _score, _progress: truth

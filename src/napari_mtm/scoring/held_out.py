@@ -10,6 +10,8 @@ over visible units, so that leaving one out is a subtraction, and only that unit
 of rates is worked out.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -18,7 +20,7 @@ from torch import Tensor
 from napari_mtm.masking.mask import Mask
 from napari_mtm.masking.tasks import TASK_OF_SCORE, TASKS, Score, Task
 from napari_mtm.model.model import Model
-from napari_mtm.model.network import decode, encode
+from napari_mtm.model.network import Loadings, decode, encode
 from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording.session import Session
 
@@ -52,6 +54,7 @@ def held_out_rates(
     tests of units hold out disjoint random groups of units at once instead of one.
     """
     counts = session.counts[trials]
+    progress(0.0, score)
     if score == "forward":
         hidden = Mask.forward(session).hidden
         log_rates = model.predict(counts, hidden, task="causal", session=session)
@@ -61,6 +64,7 @@ def held_out_rates(
         log_rates = _by_group(model, session, counts, score, progress)
     else:
         log_rates = _by_unit(model, session, counts, score, progress)
+    progress(1.0, score)
     return np.exp(log_rates)
 
 
@@ -93,17 +97,19 @@ def _by_group(
     """Hold out disjoint random groups: of all units, or of each region's."""
     rng = np.random.default_rng(0)
     out = np.empty(counts.shape, np.float32)
+    done = 0
     for together in _parts(session, score):
         units = np.arange(session.n_units)[together]
         outside = np.ones(session.n_units, dtype=bool)
         outside[together] = False
         for group in np.array_split(rng.permutation(units), min(QUICK_GROUPS, len(units))):
-            progress(units[0] / session.n_units, f"{score}, quick")
+            progress(done / session.n_units, f"{score}, quick")
             hidden = outside.copy()
             hidden[group] = True
             raster = np.broadcast_to(hidden, counts.shape[1:])
             rates = model.predict(counts, raster, task=TASK_OF_SCORE[score], session=session)
             out[:, :, group] = rates[:, :, group]
+            done += len(group)
     return out
 
 
@@ -119,17 +125,28 @@ def _by_unit(
     out = np.empty(counts.shape, np.float32)
     parts = _parts(session, score)
     jobs = [(start, units) for start in range(0, len(counts), _TRIALS) for units in parts]
-    with model.evaluating():
+    task = TASK_OF_SCORE[score]
+    with torch.no_grad():
         for i, (start, units) in enumerate(jobs):
             chunk = counts[start : start + _TRIALS]
-            one_out = _LeaveOneOut(model, key, chunk, units, TASK_OF_SCORE[score])
             report = part(progress, i / len(jobs), (i + 1) / len(jobs))
-            out[start : start + _TRIALS, :, units] = one_out.log_rates(report)
+            if units.stop - units.start > 1:
+                rates = _LeaveOneOut(model, key, chunk, units, task).log_rates(report)
+            else:
+                # Of a sum of one, a subtraction would leave rounding that tells of the unit.
+                nothing = np.ones(chunk.shape[1:], dtype=bool)
+                rates = model.predict(chunk, nothing, task=task, session=session)[:, :, units]
+                report(1.0, f"{task}: a unit on its own")
+            out[start : start + _TRIALS, :, units] = rates
     return out
 
 
 class _LeaveOneOut:
-    """Passes in which only some units are visible, less one of them each time."""
+    """Passes in which only some units are visible, less one of them each time.
+
+    Sums and rates are in full precision, whatever the network between them runs in:
+    a rounded sum would keep something of the unit that is subtracted from it.
+    """
 
     def __init__(
         self, model: Model, key: str, counts: npt.NDArray[np.uint8], part: slice, task: Task
@@ -142,7 +159,7 @@ class _LeaveOneOut:
         """Sum what all the units say, on the device where the model is."""
         model, device = self._model, self._model.device
         self._device = device
-        self._loadings = loadings = model.loadings(self._key)
+        self._loadings = loadings = _in_full(model.loadings(self._key))
         self._activity = model.network.activity(torch.as_tensor(self._counts, device=device))
         units = torch.arange(self._counts.shape[2], device=device)
         self._units = units[self._part]
@@ -171,6 +188,7 @@ class _LeaveOneOut:
 
     def _all_visible(self) -> Tensor:
         def work(part: slice) -> Tensor:
+            self._follow()
             latents = self._latents(self._inputs[part])
             return decode(self._loadings, latents)[:, :, self._units].cpu()
 
@@ -178,8 +196,7 @@ class _LeaveOneOut:
 
     def _variants(self, pairs: Tensor) -> Tensor:
         """Return log rates (pairs, bins) of pairs of a unit and a trial."""
-        if self._device != self._model.device:  # it ran out of memory and moved
-            self._prepare()
+        self._follow()
         place, trial = pairs.to(self._device).T
         unit = self._units[place]
         loadings = self._loadings
@@ -190,5 +207,24 @@ class _LeaveOneOut:
         rates = torch.bmm(self._latents(inputs), loadings.write[unit][..., None])[..., 0]
         return rates + loadings.bias[unit][:, None]
 
+    def _follow(self) -> None:
+        """Prepare again where the model ran out of memory and moved."""
+        if self._device != self._model.device:
+            self._prepare()
+
     def _latents(self, inputs: Tensor) -> Tensor:
-        return self._model.network.latents(inputs, self._prompt, self._key, causal=False).float()
+        network = self._model.network
+        with self._model.evaluating():
+            return network.latents(inputs, self._prompt, self._key, causal=False).float()
+
+
+def _in_full(loadings: Loadings) -> Loadings:
+    present, shift = loadings.present, loadings.shift
+    return replace(
+        loadings,
+        read=loadings.read.float(),
+        present=None if present is None else present.float(),
+        shift=None if shift is None else shift.float(),
+        write=loadings.write.float(),
+        bias=loadings.bias.float(),
+    )

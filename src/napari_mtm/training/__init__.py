@@ -1,0 +1,1 @@
+"""Training: what a model learns from, and the loop that teaches it."""

@@ -1,0 +1,51 @@
+"""A start in closed form for the loadings of a session's units."""
+
+import torch
+from torch import Tensor
+
+from napari_mtm.model.network import Default
+
+_SD = 4.0
+_SHRINK = 0.3
+_LARGEST = 1.0
+_FLOOR = 0.02
+_CHUNK = 64
+
+
+def start_linear_path(network: Default, session: str, counts: Tensor) -> None:
+    """Start the linear path on the principal components of smoothed activity.
+
+    `counts` (trials, bins, units) are those to train on. Units are weighed between
+    their covariance and their correlation, so that neither the busiest nor the noisiest
+    rule; what a component says of a unit's rate is shrunk, for training to raise.
+    """
+    centre = torch.as_tensor(network.sessions[session].roots, device=counts.device)
+    weight = (centre + _FLOOR).rsqrt()
+    covariance = _covariance(counts, centre, weight)
+    values, vectors = torch.linalg.eigh(covariance)
+    rank = min(network.sizes.rank, len(values))
+    size = values.flip(0)[:rank].clamp(min=1e-8).sqrt()
+    directions = vectors.flip(1)[:, :rank]
+    components = directions * weight[:, None] / size
+    # A deviation of the root is one of the rate, and of its log where divided by the mean.
+    weights = directions / weight[:, None] * size / (centre[:, None] + _FLOOR) * _SHRINK
+    spare = network.sizes.rank - rank
+    network.set_linear_path(
+        session,
+        torch.nn.functional.pad(components, (0, spare)),
+        torch.nn.functional.pad(weights.clamp(-_LARGEST, _LARGEST), (0, spare)),
+    )
+
+
+def _covariance(counts: Tensor, centre: Tensor, weight: Tensor) -> Tensor:
+    """Covariance (N, N) of weighed, smoothed deviations of square roots."""
+    trials, bins, n_units = counts.shape
+    time = torch.arange(bins, device=counts.device)
+    kernel = torch.exp(-0.5 * ((time[:, None] - time) / _SD) ** 2)
+    kernel = kernel / kernel.sum(dim=1, keepdim=True)
+    total = torch.zeros(n_units, n_units, device=counts.device)
+    for part in torch.split(counts, _CHUNK):
+        smooth = kernel @ (part.float().sqrt() - centre)
+        flat = (smooth * weight).flatten(0, 1)
+        total += flat.T @ flat
+    return total / max(trials * bins, 1)
