@@ -1,13 +1,30 @@
 """The command line does what it says, and mistakes cost one sentence and exit code 2."""
 
+import json
+import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from napari_mtm import __version__, cli, open_session
+from napari_mtm import (
+    Session,
+    __version__,
+    cli,
+    evaluate,
+    load_model,
+    new_model,
+    open_session,
+    save_model,
+    save_session,
+)
 from napari_mtm.cli import main
+from napari_mtm.model.network import DefaultSizes
+from tests.conftest import trials
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +144,152 @@ def test_as_a_module():
     )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+# Scores
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory) -> Path:
+    """A folder with a store, weights of a model of it, and weights of another window."""
+    folder = tmp_path_factory.mktemp("scored")
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(0.5, (20, 20, 6))
+    session = Session.from_counts(counts, ["CA1"] * 4 + ["LP"] * 2, trials=trials(20), id="tiny")
+    save_session(session, folder / "tiny.mtm")
+    sizes = DefaultSizes(
+        bins=20, width=16, layers=1, heads=2, hidden=16, rank=4, presence=2, head=4
+    )
+    moved = replace(session, window=(0.0, 0.4))
+    for name, of in (("m", session), ("moved", moved)):
+        model = new_model(of, "default", sizes=sizes, device="cpu")
+        model.trained.add(of.id)
+        save_model(model, folder / f"{name}.safetensors")
+    return folder
+
+
+def test_evaluate_writes_the_scores_and_prints_them(scored, tmp_path, capsys):
+    weights, store, out = scored / "m.safetensors", scored / "tiny.mtm", tmp_path / "new" / "f.json"
+    arguments = ["evaluate", "--model", str(weights), "--session", str(store), "--json", str(out)]
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    expected = evaluate(load_model(weights), open_session(store))
+    assert out.read_text() == expected.to_json()
+    assert captured.out == f"{expected}\n"
+    assert captured.err == ""
+    found = json.loads(out.read_text())
+    assert list(found["tasks"]) == ["co-smoothing", "forward", "intra-region", "inter-region"]
+    assert found["quick"] is False
+
+
+def test_evaluate_beside_another_model_and_quickly(scored, tmp_path, capsys):
+    weights, out = str(scored / "m.safetensors"), tmp_path / "f.json"
+    arguments = ["--session", str(scored / "tiny.mtm"), "--json", str(out)]
+    assert (
+        main(["evaluate", "--model", weights, "--quick", "--other", f"a={weights}", *arguments])
+        == 0
+    )
+    found = json.loads(out.read_text())
+    assert found["quick"] is True
+    for task in found["tasks"].values():
+        assert list(task) == ["model", "a", "mean-rate", "psth", "reduced-rank"]
+        assert task["a"] == task["model"]
+    assert "quick" in capsys.readouterr().out
+
+
+def test_evaluate_decodes_as_published_where_asked(scored, capsys):
+    arguments = ["evaluate", "--model", str(scored / "m.safetensors")]
+    arguments += ["--session", str(scored / "tiny.mtm")]
+    choices = []
+    for more in ([], ["--published-decoding"]):
+        assert main([*arguments, *more]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        choices.append([line for line in lines if line.startswith("choice")])
+    assert choices[0] == []  # too few trials of a choice for a readout
+    assert len(choices[1]) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "messages"),
+    [
+        ("moved", [], ["0 to 0.4 s", "-0.5 to -0.1 s"]),
+        ("nowhere", [], ["Cannot read", "nowhere.safetensors"]),
+        ("m", ["--other", "m.safetensors"], ["--other m.safetensors", "NAME=FILE"]),
+        ("m", ["--other", "a="], ["--other a=", "NAME=FILE"]),
+        ("m", ["--other", "=m.safetensors"], ["--other =m.safetensors", "NAME=FILE"]),
+        ("m", ["--other", "a={m}", "--other", "a={m}"], ["NAME=FILE", "name of its own"]),
+        ("m", ["--other", "psth={m}"], ["cannot be called 'psth'"]),
+        ("m", ["--other", "a=nowhere"], ["Cannot read nowhere"]),
+        ("m", ["--session", "nowhere"], ["no file or folder nowhere"]),
+        ("m", ["--device", "abacus"], ["abacus"]),
+    ],
+)
+def test_mistakes_of_evaluate(model, more, messages, scored, tmp_path, capsys):
+    out = tmp_path / "f.json"
+    arguments = ["--model", str(scored / f"{model}.safetensors"), "--json", str(out)]
+    arguments += ["--session", str(scored / "tiny.mtm")]
+    arguments += [text.format(m=scored / "m.safetensors") for text in more]
+    assert main(["evaluate", *arguments]) == 2
+    captured = capsys.readouterr()
+    for message in messages:
+        assert message in captured.err
+    assert captured.err.startswith("napari-mtm: ")
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert not out.exists()
+
+
+# Published checkpoints
+
+
+def test_import_published_writes_weights_that_open(reference, tmp_path, capsys):
+    checkpoint, out = reference / "published_stitching_model_best.pt", tmp_path / "w.safetensors"
+    assert main(["import-published", str(checkpoint), "--out", str(out)]) == 0
+    model = load_model(out, device="cpu")
+    assert capsys.readouterr().out == f"{out}: {model.describe()}\n"
+    meta = json.loads((reference / "published_meta.json").read_text())
+    truth = np.load(reference / "published_stitching_io.npz")
+    for name, session in zip(("s0", "s1"), meta["sessions"], strict=True):
+        counts, hidden = truth[f"{name}_counts"], truth[f"{name}_keep"] == 0
+        found = model.predict(
+            counts.astype(np.uint8), hidden, task="neuron", session=session["eid"]
+        )
+        np.testing.assert_allclose(found, truth[f"{name}_neuron_lograte"], atol=1e-4)
+
+
+class _Command:
+    """Runs a command where it is unpickled."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+def test_a_hostile_checkpoint_does_nothing(tmp_path, capsys):
+    ran, out = tmp_path / "ran", tmp_path / "w.safetensors"
+    hostile = tmp_path / "model.pt"
+    torch.save({"model": _Command(f"touch {ran}"), "epoch": 3}, hostile)
+    assert main(["import-published", str(hostile), "--out", str(out)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("napari-mtm: ")
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert list(tmp_path.iterdir()) == [hostile]
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04" + bytes(200)])
+def test_what_is_no_checkpoint_is_refused(content, tmp_path, capsys):
+    file, out = tmp_path / "model.pt", tmp_path / "w.safetensors"
+    file.write_bytes(content)
+    assert main(["import-published", str(file), "--out", str(out)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_checkpoint_that_is_not_there(tmp_path, capsys):
+    out = tmp_path / "w.safetensors"
+    assert main(["import-published", str(tmp_path / "no.pt"), "--out", str(out)]) == 2
+    assert "no.pt" in capsys.readouterr().err
+    assert not out.exists()

@@ -1,10 +1,11 @@
 """What each part of the default model is worth: train without it, score on test trials.
 
-    python tools/ablate.py OUT.json [--steps 1000] [--animals 2] [--only NAME ...]
+    python tools/ablate.py run OUT.json --seed 31     one simulated animal, every variant
+    python tools/ablate.py table OUT.json ...         write the table of docs/model.md
 
-Trains every variant on simulated animals, same steps, same trials, and scores the exact
-tests. Results are added to OUT.json as they come, so that a run that is stopped goes on
-where it was; `docs/ablation.md` shows them as a table.
+Every variant is trained on the same trials for the same steps and scored by the exact
+tests. Results are added to OUT.json as they come: a run that was stopped goes on where
+it was.
 """
 
 import argparse
@@ -37,7 +38,7 @@ from napari_mtm.scoring.held_out import held_out_rates, scored_entries
 from napari_mtm.training.loop import Settings, train
 from napari_mtm.training.objective import ALL_TASKS, Objective
 
-SEED = 31
+PAGE = Path(__file__).parents[1] / "docs" / "model.md"
 SAME = DefaultSizes()
 OURS = Settings()
 THEIRS = Settings.published(rate=5e-4)  # few steps need a faster rate than the paper's
@@ -73,6 +74,7 @@ class Variant:
 
     network: Callable[[int], Default | Published]
     settings: Settings = OURS
+    started: bool = True
 
 
 def _ours(**changes: Any) -> Callable[[int], Default]:
@@ -98,12 +100,11 @@ VARIANTS = {
     "default": Variant(_ours()),
     "no linear path": Variant(lambda bins: OnlyTransformer(replace(SAME, bins=bins))),
     "no transformer": Variant(lambda bins: OnlyLinear(replace(SAME, bins=bins))),
-    "rank 12": Variant(_ours(rank=12)),
     "rank 48": Variant(_ours(rank=48)),
+    "no closed-form start": Variant(_ours(), started=False),
     "no presence channels": Variant(_ours(presence=0)),
     "no own past": Variant(_ours(own=0)),
     "no RoPE": Variant(_ours(rope=False)),
-    "no dropout": Variant(_ours(dropout=0.0)),
     "one task a batch": Variant(
         _ours(), replace(OURS, objective=replace(ALL_TASKS, masking="one-task"))
     ),
@@ -125,29 +126,68 @@ VARIANTS = {
 
 
 def main() -> None:
-    """Run the variants that OUT.json does not hold yet."""
+    """Run variants, or write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--animals", type=int, default=2)
-    parser.add_argument("--only", nargs="*", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("what", choices=("run", "table"))
+    parser.add_argument("files", type=Path, nargs="+")
+    parser.add_argument("--seed", type=int, default=31)
+    parser.add_argument("--steps", type=int, default=600)
     options = parser.parse_args()
-    results = json.loads(options.out.read_text()) if options.out.exists() else {}
+    if options.what == "run":
+        _run_all(options.files[0], options.seed, options.steps)
+    else:
+        _write_table([json.loads(file.read_text()) for file in options.files])
+
+
+def _run_all(out: Path, seed: int, steps: int) -> None:
+    """Run the variants that a file does not hold yet."""
+    found = json.loads(out.read_text()) if out.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
-        recipe = Animal(SEED, units=150, trials=250)
-        paths = simulate(Path(folder) / "cache", recipe, animals=options.animals)
-        sessions = [open_session(path) for path in paths]
-    for session in sessions:
-        name = session.name
-        found = results.setdefault(name, {})
+        (path,) = simulate(Path(folder) / "cache", Animal(seed, units=120, trials=250), animals=1)
+        session = open_session(path)
+        found.setdefault("animal", {"name": session.name, "seed": seed, "steps": steps})
         if "reduced-rank" not in found:
             found |= _references(session)
-        for variant in options.only:
-            if variant not in found:
-                found[variant] = _run(session, VARIANTS[variant], options.steps)
-                print(name, variant, found[variant], flush=True)
-            with replacing(options.out) as file:
-                file.write(json.dumps(results, indent=1).encode())
+        for name, variant in VARIANTS.items():
+            if name not in found:
+                found[name] = _run(session, variant, steps)
+                print(name, found[name], flush=True)
+                with replacing(out) as file:
+                    file.write(json.dumps(found, indent=1).encode())
+
+
+def _write_table(animals: list[dict[str, dict[str, float]]]) -> None:
+    """Put the mean over animals between the page's marks, each beside its cost."""
+    names = [name for name in (*VARIANTS, "reduced-rank", "oracle") if name in animals[0]]
+    means = {
+        name: {score: sum(a[name][score] for a in animals) / len(animals) for score in SCORES}
+        for name in names
+    }
+    steps = {int(a["animal"]["steps"]) for a in animals}
+    heading = (
+        f"Bits per spike, pooled over units, on the test trials of {len(animals)} simulated "
+        f"animals (120 units, about 155 training trials), after {steps.pop()} steps of 16 trials "
+        "from scratch, one seed. In brackets: the change without the part."
+    )
+    lines = [
+        heading,
+        "",
+        "| | " + " | ".join(SCORES) + " |",
+        "|---" * (len(SCORES) + 1) + "|",
+    ]
+    for name in names:
+        cells = []
+        for score in SCORES:
+            value = means[name][score]
+            change = value - means["default"][score]
+            bracket = f" ({change:+.3f})" if name.startswith(("no ", "rank", "one", "sum")) else ""
+            cells.append(f"{value:.3f}{bracket}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    text = PAGE.read_text()
+    before, rest = text.split("<!-- ablation -->")
+    _, after = rest.split("<!-- /ablation -->")
+    table = "\n".join(lines)
+    PAGE.write_text(f"{before}<!-- ablation -->\n{table}\n<!-- /ablation -->{after}")
 
 
 def _references(session: Session) -> dict[str, dict[str, float]]:
@@ -165,6 +205,8 @@ def _run(session: Session, variant: Variant, steps: int) -> dict[str, float]:
     network = variant.network(session.n_bins)
     network.add_session(Units.of(session), neutral=False)
     model = Model(network, Grid.of(session))
+    if not variant.started:
+        model.trained.add(session.id)  # taken for known, it is not started
     split = session.split()
     start = time.perf_counter()
     train(model, {session.id: (session, split.train)}, replace(variant.settings, steps=steps))

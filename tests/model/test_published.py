@@ -150,9 +150,7 @@ def test_a_network_of_one_session_is_strictly_causal(single_state, expected_sing
 
 @pytest.mark.parametrize("named_first", [False, True])
 @pytest.mark.parametrize("session", SESSIONS)
-def test_units_in_another_order_get_their_own_columns(
-    session, named_first, model, meta, expected
-):
+def test_units_in_another_order_get_their_own_columns(session, named_first, model, meta, expected):
     counts, hidden = given(expected, session)
     eid = eid_of(meta, session)
     if named_first:

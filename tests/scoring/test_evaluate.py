@@ -207,18 +207,26 @@ def test_a_row_per_task_predictor_and_unit(evaluation, session):
     assert silent[["bps", "d2"]].isna().all(axis=None)
 
 
-def test_intervals_hold_the_scores_and_widen_with_fewer_trials(evaluation, session, model):
+def test_intervals_hold_the_scores(evaluation):
     summary = evaluation.summary()
-    test = session.split().test
-    fewer = evaluate(model, session, trials=test[:3], baselines=False, resamples=200).summary()
     for name in ("bps", "bps_pooled", "d2"):
         assert (summary[f"{name}_low"] < summary[name]).all()
         assert (summary[f"{name}_high"] > summary[name]).all()
-    (few,) = rows_of(fewer, "co-smoothing", "oracle").to_dict("records")
-    (all_,) = rows_of(summary, "co-smoothing", "oracle").to_dict("records")
-    wide, narrow = (r["bps_pooled_high"] - r["bps_pooled_low"] for r in (few, all_))
-    assert wide > 0.8 * narrow
-    assert few["bps_pooled"] != all_["bps_pooled"]
+
+
+def test_intervals_are_those_of_resampled_trials(session, model, predicted):
+    found = scored(session, tasks=("co-smoothing",), resamples=2000).summary()
+    counts, rates = shown(session, "co-smoothing"), predicted["co-smoothing"]["model"]
+    rng = np.random.default_rng(8)
+    pooled = []
+    for _ in range(400):
+        some = rng.integers(0, len(counts), len(counts))
+        own, null, _ = log_likelihoods(counts[some], rates[some])
+        pooled.append((own - null).sum() / np.log(2) / counts[some].sum())
+    low, high = np.quantile(pooled, [0.025, 0.975])
+    (row,) = rows_of(found, "co-smoothing", "model").to_dict("records")
+    assert row["bps_pooled_low"] == pytest.approx(low, abs=0.15 * (high - low))
+    assert row["bps_pooled_high"] == pytest.approx(high, abs=0.15 * (high - low))
 
 
 def test_the_share_of_the_oracle(evaluation):

@@ -27,15 +27,15 @@ class Batches:
             try:
                 result = work(slice(start, stop))
             except torch.OutOfMemoryError:
-                self._shrink()
+                self._shrink(stop - start)
                 continue
             yield result
             start = stop
 
-    def _shrink(self) -> None:
+    def _shrink(self, tried: int) -> None:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        if self.size == 1:
+        if tried == 1:
             self._give_up()
         else:
-            self.size //= 2
+            self.size = tried // 2

@@ -305,16 +305,11 @@ class Model:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Without gradients and dropout, in half precision where there is a GPU."""
+        """Without gradients and dropout."""
         training = self.network.training
         self.network.eval()
         try:
-            with (
-                torch.no_grad(),
-                torch.autocast(
-                    self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"
-                ),
-            ):
+            with torch.no_grad():
                 yield
         finally:
             self.network.train(training)
@@ -337,7 +332,7 @@ class Model:
         def work(part: slice) -> tuple[Tensor, Tensor]:
             device = self.device
             loadings = self.loadings(key)
-            x = torch.as_tensor(np.ascontiguousarray(counts[part]), device=device)
+            x = torch.as_tensor(np.array(counts[part]), device=device)  # counts may be read-only
             mask = hidden if hidden.ndim == 2 else hidden[part]
             visible = torch.as_tensor(~mask, device=device).expand(x.shape)
             activity = network.activity(x)
@@ -348,8 +343,8 @@ class Model:
                 causal=task == "causal",
                 strict=strict,
             )
-            rates = log_rates(loadings, latents.float(), activity, visible)
-            return latents.float(), rates.float()
+            rates = log_rates(loadings, latents, activity, visible)
+            return latents, rates
 
         with self.evaluating():
             yield from self.batches(16).run(len(counts), work)

@@ -68,7 +68,7 @@ class DefaultSizes:
     reach: int = 16
     own: int = 4
     rope: bool = True
-    dropout: float = 0.2
+    dropout: float = 0.1
     input_dropout: float = 0.0
 
 
@@ -207,11 +207,12 @@ class Trunk(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, mask: Tensor | None = None, *, causal: bool = False) -> Tensor:
-        """Return (B, T, width) of the same."""
-        for block in self.blocks:
-            x = block(x, mask, causal=causal)
-        out: Tensor = self.norm(x)
-        return out
+        """Return (B, T, width) of the same, worked out in half precision on a GPU."""
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=x.is_cuda):
+            for block in self.blocks:
+                x = block(x, mask, causal=causal)
+            out: Tensor = self.norm(x)
+        return out.float()
 
 
 class Network(nn.Module):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 
 from napari_mtm.masking.tasks import Task
 from napari_mtm.model.model import Model
@@ -78,7 +79,7 @@ def _published(
     if min((right == 0).sum(), (right == 1).sum()) >= _FOLDS:
         before, after = features("neuron")
         linear = fit_linear_classifier(before, right)
-        found["choice"] = 1 / (1 + np.exp(-(after @ linear.weights + linear.intercept)))
+        found["choice"] = expit(after @ linear.weights + linear.intercept)
     before, after = features("causal")
     for name in TRACES:
         trace = session.behaviour.get(name)

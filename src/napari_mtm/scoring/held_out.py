@@ -10,8 +10,6 @@ over visible units, so that leaving one out is a subtraction, and only that unit
 of rates is worked out.
 """
 
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -20,7 +18,7 @@ from torch import Tensor
 from napari_mtm.masking.mask import Mask
 from napari_mtm.masking.tasks import TASK_OF_SCORE, TASKS, Score, Task
 from napari_mtm.model.model import Model
-from napari_mtm.model.network import Loadings, decode, encode
+from napari_mtm.model.network import decode, encode
 from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording.session import Session
 
@@ -126,7 +124,7 @@ def _by_unit(
     parts = _parts(session, score)
     jobs = [(start, units) for start in range(0, len(counts), _TRIALS) for units in parts]
     task = TASK_OF_SCORE[score]
-    with torch.no_grad():
+    with model.evaluating():
         for i, (start, units) in enumerate(jobs):
             chunk = counts[start : start + _TRIALS]
             report = part(progress, i / len(jobs), (i + 1) / len(jobs))
@@ -134,19 +132,15 @@ def _by_unit(
                 rates = _LeaveOneOut(model, key, chunk, units, task).log_rates(report)
             else:
                 # Of a sum of one, a subtraction would leave rounding that tells of the unit.
-                nothing = np.ones(chunk.shape[1:], dtype=bool)
-                rates = model.predict(chunk, nothing, task=task, session=session)[:, :, units]
+                everything = np.ones(chunk.shape[1:], dtype=bool)
+                rates = model.predict(chunk, everything, task=task, session=session)[:, :, units]
                 report(1.0, f"{task}: a unit on its own")
             out[start : start + _TRIALS, :, units] = rates
     return out
 
 
 class _LeaveOneOut:
-    """Passes in which only some units are visible, less one of them each time.
-
-    Sums and rates are in full precision, whatever the network between them runs in:
-    a rounded sum would keep something of the unit that is subtracted from it.
-    """
+    """Passes in which only some units are visible, less one of them each time."""
 
     def __init__(
         self, model: Model, key: str, counts: npt.NDArray[np.uint8], part: slice, task: Task
@@ -159,7 +153,7 @@ class _LeaveOneOut:
         """Sum what all the units say, on the device where the model is."""
         model, device = self._model, self._model.device
         self._device = device
-        self._loadings = loadings = _in_full(model.loadings(self._key))
+        self._loadings = loadings = model.loadings(self._key)
         self._activity = model.network.activity(torch.as_tensor(self._counts, device=device))
         units = torch.arange(self._counts.shape[2], device=device)
         self._units = units[self._part]
@@ -213,18 +207,4 @@ class _LeaveOneOut:
             self._prepare()
 
     def _latents(self, inputs: Tensor) -> Tensor:
-        network = self._model.network
-        with self._model.evaluating():
-            return network.latents(inputs, self._prompt, self._key, causal=False).float()
-
-
-def _in_full(loadings: Loadings) -> Loadings:
-    present, shift = loadings.present, loadings.shift
-    return replace(
-        loadings,
-        read=loadings.read.float(),
-        present=None if present is None else present.float(),
-        shift=None if shift is None else shift.float(),
-        write=loadings.write.float(),
-        bias=loadings.bias.float(),
-    )
+        return self._model.network.latents(inputs, self._prompt, self._key, causal=False)

@@ -88,8 +88,7 @@ def train(
             name = names[int(drawn)]
             stored = counts[name]
             rows = torch.randint(len(stored), (settings.batch,), generator=generator, device=device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                loss = teachers[name].loss(stored[rows].float(), generator)
+            loss = teachers[name].loss(stored[rows].float(), generator)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             if settings.clip:

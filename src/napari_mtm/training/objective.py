@@ -102,7 +102,7 @@ class Teacher:
             self.session,
             causal=task == "causal",
         )
-        rates = log_rates(loadings, latents.float(), activity, masks.visible)
+        rates = log_rates(loadings, latents, activity, masks.visible)
         scored = masks.scored.expand_as(rates)
         nll = ((rates.exp() - counts * rates) * scored).sum()
         if not self.objective.mean:
