@@ -9,6 +9,7 @@ from napari_mtm.model.network import DefaultSizes, PublishedSizes
 
 BINS = 20
 REGIONS = ("VISa", "VISa", "CA1", "CA1", "CA1", "LP", "LP")
+UNITS = len(REGIONS)
 PRESETS = ("published", "default")
 SIZES = {
     "published": PublishedSizes(
@@ -29,7 +30,7 @@ SIZES = {
 }
 
 
-def small_counts(n_trials=6, n_units=len(REGIONS), seed=0) -> np.ndarray:
+def small_counts(n_trials=6, n_units=UNITS, seed=0) -> np.ndarray:
     return np.random.default_rng(seed).poisson(0.7, (n_trials, BINS, n_units)).astype(np.uint8)
 
 
@@ -52,5 +53,5 @@ def small_model(preset, *sessions, seed=0) -> Model:
 
 def some_hidden(seed=0, share=0.4, n_trials=None) -> np.ndarray:
     """Entries (bins, units) hidden at random, or (trials, bins, units)."""
-    shape = (BINS, len(REGIONS)) if n_trials is None else (n_trials, BINS, len(REGIONS))
+    shape = (BINS, UNITS) if n_trials is None else (n_trials, BINS, UNITS)
     return np.random.default_rng(seed).random(shape) < share

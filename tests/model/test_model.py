@@ -6,17 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.conftest import trials
-from tests.model.small import (
-    BINS,
-    PRESETS,
-    REGIONS,
-    SIZES,
-    small_counts,
-    small_model,
-    small_session,
-    some_hidden,
-)
 
 from napari_mtm import Session
 from napari_mtm.errors import MaskError, WeightsError
@@ -25,8 +14,19 @@ from napari_mtm.masking.tasks import TASKS
 from napari_mtm.metrics import tally
 from napari_mtm.model.batches import Batches
 from napari_mtm.model.model import Model, build, new_model
+from tests.conftest import trials
+from tests.model.small import (
+    BINS,
+    PRESETS,
+    REGIONS,
+    SIZES,
+    UNITS,
+    small_counts,
+    small_model,
+    small_session,
+    some_hidden,
+)
 
-UNITS = len(REGIONS)
 SESSION = small_session()
 MODELS = {preset: small_model(preset, SESSION) for preset in PRESETS}
 NOTHING = np.zeros((BINS, UNITS), bool)
@@ -274,7 +274,7 @@ def test_batches_cover_all_in_order(size, n, most, expected):
 
     done = list(Batches(size, pytest.fail).run(n, work))
     assert [len(part) for part in done] == expected
-    assert sum(done, []) == list(range(n))
+    assert [k for part in done for k in part] == list(range(n))
 
 
 def test_giving_up_happens_once_and_the_rest_goes_on():

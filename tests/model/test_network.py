@@ -5,16 +5,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.model.small import (
-    BINS,
-    PRESETS,
-    REGIONS,
-    SIZES,
-    small_counts,
-    small_model,
-    small_session,
-    some_hidden,
-)
 
 from napari_mtm import Session
 from napari_mtm.masking.mask import Mask
@@ -22,11 +12,21 @@ from napari_mtm.masking.tasks import TASKS
 from napari_mtm.model.model import build, new_model
 from napari_mtm.model.network import decode, encode, log_rates
 from napari_mtm.model.units import Units
+from tests.model.small import (
+    BINS,
+    PRESETS,
+    REGIONS,
+    SIZES,
+    UNITS,
+    small_counts,
+    small_model,
+    small_session,
+    some_hidden,
+)
 
 SESSION = small_session()
 MODELS = {preset: small_model(preset, SESSION) for preset in PRESETS}
 SEEDS = st.integers(0, 2**32 - 1)
-UNITS = len(REGIONS)
 MASKS = {
     "nothing": Mask.nothing(SESSION),
     "a unit": Mask.neurons(SESSION, [3]),

@@ -287,6 +287,16 @@ def test_units_with_few_spikes_are_listed(evaluation, session):
     assert len(found["co-smoothing"]) == 2
 
 
+def test_20_spikes_are_not_few():
+    counts = np.zeros((20, BINS, 3))
+    counts[:, 0] = 1
+    counts[3, 0, 1] = 0
+    session = Session.from_counts(counts, ["CA1"] * 3, id="counted")
+    found = scored(session, tasks=("co-smoothing",), trials=np.arange(20))
+    assert found.table["spikes"].tolist() == [20, 19, 20]
+    assert parsed(found)["few_spikes"] == {"co-smoothing": ["counted/1"]}
+
+
 def test_the_text_shows_everything(evaluation, session, model):
     text = str(evaluation)
     first, *lines = text.splitlines()
@@ -355,7 +365,8 @@ def test_quick_says_so_and_holds_out_groups():
 # Readouts
 
 
-def test_readouts_that_the_model_has_are_used(session):
+@pytest.mark.parametrize("says_right", [True, False])
+def test_readouts_that_the_model_has_are_used(session, says_right):
     model = modelled(session)
     train = session.split().train
     latents, past = model.visible_latents(session, train)
@@ -365,15 +376,23 @@ def test_readouts_that_the_model_has_are_used(session):
         around,
         Basis.fit(past, 2),
         traces={"wheel-speed": Linear(np.zeros(7 * n_features), np.float64(0.25))},
-        trials={"choice-by-trial": Linear(np.zeros(8 * n_features), np.float64(5.0))},
+        trials={
+            "choice-by-trial": Linear(
+                np.zeros(8 * n_features), np.float64(0.2 if says_right else -0.2)
+            )
+        },
     )
     kept = dict(model.readouts)
-    found = evaluate(model, session, baselines=False, tasks=("forward",), resamples=20).readouts
-    test = session.split().test
+    test = session.split().test[1:]
+    found = evaluate(
+        model, session, trials=test, baselines=False, tasks=("forward",), resamples=20
+    ).readouts
     speed = session.behaviour["wheel-speed"][test].astype(float)
     right = (session.trials["choice"].iloc[test] == -1).mean()
     assert found.keys() == {"choice", "wheel-speed"}
-    assert found["choice"] == {"accuracy": right, "chance": max(right, 1 - right)}
+    assert right != 0.5
+    accuracy = right if says_right else 1 - right
+    assert found["choice"] == pytest.approx({"accuracy": accuracy, "chance": max(right, 1 - right)})
     expected = 1 - ((speed - 0.25) ** 2).sum() / ((speed - speed.mean()) ** 2).sum()
     assert found["wheel-speed"]["r2"] == pytest.approx(expected, rel=1e-5)
     assert model.readouts == kept

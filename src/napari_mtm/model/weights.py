@@ -224,7 +224,7 @@ def _network(header: _Header, tensors: Mapping[str, Tensor]) -> Published | Defa
     """Build the network, on no memory at first, so that sizes that lie cost nothing."""
     kind: type[Any] = PublishedSizes if header.preset == "published" else DefaultSizes
     sizes: PublishedSizes | DefaultSizes = kind(**header.sizes)
-    _check_sizes(sizes)
+    _check_sizes(sizes, len(tensors))
     shared = _within(tensors, "shared/")
     sessions = [
         (_units(session, parts), parts)
@@ -256,8 +256,8 @@ def _network(header: _Header, tensors: Mapping[str, Tensor]) -> Published | Defa
     return network
 
 
-def _check_sizes(sizes: PublishedSizes | DefaultSizes) -> None:
-    if sizes.layers > 1000:
+def _check_sizes(sizes: PublishedSizes | DefaultSizes, n_tensors: int) -> None:
+    if sizes.layers > n_tensors:
         raise ValueError("it has too many layers")
     if min(sizes.bins, sizes.width, sizes.heads, sizes.hidden) < 1 or sizes.width % sizes.heads:
         raise ValueError("no network has such sizes")
@@ -332,6 +332,8 @@ def _check_readouts(readouts: Readouts, network: Published | Default) -> None:
     sizes = network.sizes
     width = sizes.width if isinstance(sizes, PublishedSizes) else sizes.rank + sizes.head
     nothing = np.zeros((1, sizes.bins, width), np.float32)
+    if not readouts.around.mean.shape == readouts.past.mean.shape == nothing.shape[1:]:
+        raise ValueError("readouts have the wrong shape")
     for name, values in readouts.decode(nothing, nothing).items():
         if values.shape not in ((1, sizes.bins), (1,)):
             raise ValueError(f"the readout of {name} has the wrong shape")

@@ -1,0 +1,323 @@
+"""Readouts find what is there, and nothing else; the choice so far knows only the past."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from napari_mtm import Session
+from napari_mtm.masking.mask import Mask
+from napari_mtm.model.readouts import TRACES, fit_linear_classifier, fit_readouts
+from napari_mtm.model.weights import load_model, save_model
+from tests.conftest import trials as plain_trials
+from tests.model.small import BINS, small_model, small_session
+
+TRIALS, WIDTH = 120, 6
+TRAIN, TEST = np.arange(80), np.arange(80, TRIALS)
+TURN = 12  # the bin in which latents begin to tell the choice
+
+
+def drawn_latents(seed=0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(TRIALS, BINS, WIDTH)).astype(np.float32)
+
+
+def coin(seed) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 2, TRIALS)
+
+
+def table(right=None, favours_right=None) -> pd.DataFrame:
+    """IBL writes -1 for a choice of right, and the probability of left."""
+    made = plain_trials(TRIALS).assign(choice=np.nan)
+    if right is not None:
+        made["choice"] = np.where(np.isnan(right), np.nan, np.where(right == 1, -1.0, 1.0))
+    if favours_right is not None:
+        made["probabilityLeft"] = np.where(favours_right, 0.2, 0.8)
+    return made
+
+
+def recorded(trials=None, **behaviour) -> Session:
+    counts = np.zeros((TRIALS, BINS, 2), np.uint8)
+    given = {name.replace("_", "-"): trace for name, trace in behaviour.items()}
+    return Session.from_counts(counts, ["CA1"] * 2, trials=trials, behaviour=given, id="s")
+
+
+def planted(seed=0):
+    """Latents of which a direction says the choice from a bin on, and another the block."""
+    latents, right, block = drawn_latents(seed), coin(seed + 1), coin(seed + 2)
+    latents[:, TURN:, 0] += 1.5 * (2 * right[:, None] - 1)
+    latents[:, :, 1] += 0.7 * (2 * block[:, None] - 1)
+    return latents, right.astype(float), block
+
+
+def r2(truth, found) -> float:
+    return 1 - ((truth - found) ** 2).sum() / ((truth - truth.mean()) ** 2).sum()
+
+
+def accuracy(label, chance_of_right) -> float:
+    return float(((chance_of_right > 0.5) == (label == 1)).mean())
+
+
+def fitted(latents, session, past=None, trials=TRAIN):
+    past = latents if past is None else past
+    return fit_readouts(latents[trials], past[trials], session, trials)
+
+
+def decoded(readouts, latents, past=None, trials=TEST):
+    past = latents if past is None else past
+    return readouts.decode(latents[trials], past[trials])
+
+
+# What is there is found
+
+
+@pytest.mark.parametrize("lag", [0, 4, -8])
+def test_a_trace_that_follows_latents(lag):
+    """The trace is what a direction says some bins from now, on a course of its own."""
+    latents = drawn_latents()
+    weights = np.random.default_rng(1).normal(size=WIDTH)
+    bins = np.clip(np.arange(BINS) + lag, 0, BINS - 1)
+    course = 5 * np.sin(np.arange(BINS))
+    noise = 0.1 * np.random.default_rng(2).normal(size=(TRIALS, BINS))
+    trace = 7 + course + (latents @ weights)[:, bins] + noise
+    readouts = fitted(latents, recorded(wheel_speed=trace))
+    found = decoded(readouts, latents)["wheel-speed"]
+    assert found.shape == (len(TEST), BINS)
+    assert found.dtype == np.float32
+    assert r2(trace[TEST], found) > 0.97
+    np.testing.assert_allclose(found.mean(axis=0), trace[TEST].mean(axis=0), atol=0.2)
+
+
+def test_latents_on_any_scale_say_the_same():
+    """A unit of measure is nothing: not of the latents, and not of the trace."""
+    latents = drawn_latents()
+    trace = latents[..., 0] + 0.5 * np.random.default_rng(1).normal(size=(TRIALS, BINS))
+    found = []
+    for scale, unit in ((1, 1), (1e3, 1), (1, 1e4)):
+        scaled = (latents * np.float32(scale) + np.float32(3 * scale)).astype(np.float32)
+        readouts = fitted(scaled, recorded(wheel_speed=trace * unit))
+        found.append(decoded(readouts, scaled)["wheel-speed"] / unit)
+        assert r2(trace[TEST], found[-1]) > 0.6
+    np.testing.assert_allclose(found[1], found[0], atol=0.02)
+    np.testing.assert_allclose(found[2], found[0], atol=0.02)
+
+
+def test_choice_and_block():
+    latents, right, block = planted()
+    readouts = fitted(latents, recorded(table(right, block)))
+    found = decoded(readouts, latents)
+    assert found["choice"].shape == (len(TEST), BINS)
+    assert found["choice-by-trial"].shape == found["block"].shape == (len(TEST),)
+    assert accuracy(right[TEST], found["choice-by-trial"]) > 0.95
+    assert accuracy(block[TEST], found["block"]) > 0.95
+    assert accuracy(right[TEST], found["choice"][:, -1]) > 0.95
+    before = [accuracy(right[TEST], found["choice"][:, t]) for t in range(TURN)]
+    assert 0.35 < np.mean(before) < 0.65
+
+
+def test_probabilities_mean_what_they_say():
+    """Labels that a latent decides seven times in ten are not called sure."""
+    rng = np.random.default_rng(0)
+    latents = drawn_latents()
+    side = coin(1)
+    latents[:, :, 0] = 3 * (2 * side[:, None] - 1)
+    right = np.where(rng.random(TRIALS) < 0.7, side, 1 - side).astype(float)
+    found = decoded(fitted(latents, recorded(table(right))), latents)["choice-by-trial"]
+    share = [right[TRAIN][side[TRAIN] == k].mean() for k in (0, 1)]
+    for k in (0, 1):
+        assert found[side[TEST] == k].mean() == pytest.approx(share[k], abs=0.1)
+
+
+def test_a_classifier_of_known_odds():
+    """Of one feature with two values, logistic regression gives the odds in each."""
+    feature = np.repeat([-1.0, 1.0], 400)[:, None]
+    label = np.concatenate([np.arange(400) < 100, np.arange(400) < 300]).astype(float)
+    shuffle = np.random.default_rng(0).permutation(800)
+    linear = fit_linear_classifier(feature[shuffle], label[shuffle])
+    assert linear.weights[0] == pytest.approx(np.log(3), rel=0.05)
+    assert linear.intercept == pytest.approx(0, abs=0.05)
+
+
+# What is not there is not found
+
+
+def test_shuffled_labels_give_chance():
+    accuracies, r2s = [], []
+    for seed in range(6):
+        latents = drawn_latents(seed)
+        right = coin(seed + 50)
+        trace = np.random.default_rng(seed + 99).normal(size=(TRIALS, BINS))
+        readouts = fitted(latents, recorded(table(right, coin(seed + 70)), wheel_speed=trace))
+        found = decoded(readouts, latents)
+        accuracies += [accuracy(right[TEST], found["choice-by-trial"])]
+        accuracies += [accuracy(right[TEST], found["choice"][:, -1])]
+        r2s.append(r2(trace[TEST], found["wheel-speed"]))
+    assert 0.4 < np.mean(accuracies) < 0.6
+    assert max(r2s) < 0.05
+    assert min(r2s) > -0.1
+
+
+def test_trials_that_were_not_given_are_not_seen():
+    latents, right, block = planted()
+    trace = latents[..., 2].astype(np.float64)
+    found = []
+    for change in (False, True):
+        if change:
+            trace[TEST], right[TEST], block[TEST] = 1e6, 1 - right[TEST], 1 - block[TEST]
+        found.append(
+            decoded(fitted(latents, recorded(table(right, block), wheel_speed=trace)), latents)
+        )
+    for name, values in found[0].items():
+        np.testing.assert_array_equal(values, found[1][name])
+
+
+# The choice so far
+
+
+@pytest.mark.parametrize("now", [1, 5, 13, BINS - 1])
+def test_later_latents_change_no_earlier_choice(now):
+    latents, right, _ = planted()
+    readouts = fitted(latents, recorded(table(right)))
+    later = latents.copy()
+    later[:, now:] = 100 * drawn_latents(9)[:, now:]
+    before = decoded(readouts, latents)["choice"]
+    after = decoded(readouts, latents, past=later)["choice"]
+    np.testing.assert_array_equal(before[:, :now], after[:, :now])
+    assert (np.abs(before - after)[:, now:].max(axis=0) > 0.01).all()
+
+
+def test_the_choice_so_far_is_read_from_latents_of_the_past_alone():
+    latents, right, _ = planted()
+    noise = drawn_latents(5)
+    found = decoded(fitted(latents, recorded(table(right)), past=noise), latents, past=noise)
+    assert accuracy(right[TEST], found["choice-by-trial"]) > 0.95
+    assert accuracy(right[TEST], found["choice"][:, -1]) < 0.75
+
+
+# What is missing
+
+
+def test_trials_without_a_trace_or_choice_are_left_out():
+    """A trace with a gap is left out whole: what it holds elsewhere changes nothing."""
+    latents, right, block = planted()
+    trace = latents[..., 2].astype(np.float64)
+    odd = np.arange(0, len(TRAIN), 7)
+    trace[odd, 3], right[odd] = np.nan, np.nan
+    found = decoded(fitted(latents, recorded(table(right, block), wheel_speed=trace)), latents)
+    assert all(np.isfinite(values).all() for values in found.values())
+    assert r2(trace[TEST], found["wheel-speed"]) > 0.95
+    assert accuracy(right[TEST], found["choice"][:, -1]) > 0.95
+    trace[odd] = 1e5
+    trace[odd, 0] = np.nan
+    again = decoded(fitted(latents, recorded(table(right, block), wheel_speed=trace)), latents)
+    for name, values in again.items():
+        np.testing.assert_array_equal(values, found[name])
+
+
+def test_what_a_session_lacks_is_left_out():
+    latents, right, block = planted()
+    trace = latents[..., 2]
+
+    def names(session):
+        return set(decoded(fitted(latents, session), latents))
+
+    everything = {name.replace("-", "_"): trace for name in TRACES}
+    of_choice = {"choice", "choice-by-trial"}
+    assert names(recorded()) == set()
+    assert names(recorded(pd.DataFrame(index=range(TRIALS)))) == set()
+    assert names(recorded(table(right, block), **everything)) == {*TRACES, *of_choice, "block"}
+    assert names(recorded(table(right))) == of_choice
+    assert names(recorded(table(None, block))) == {"block"}
+    assert names(recorded(table(np.ones(TRIALS), np.ones(TRIALS)))) == set()
+    assert names(recorded(wheel_speed=np.full((TRIALS, BINS), np.nan))) == set()
+    assert names(recorded(pupil_size=trace)) == set()
+
+
+@pytest.mark.parametrize(("few", "there"), [(7, False), (8, True)])
+def test_a_class_needs_eight_trials(few, there):
+    right = np.zeros(TRIALS)
+    right[np.arange(few) * 9] = 1
+    found = decoded(fitted(drawn_latents(), recorded(table(right))), drawn_latents())
+    assert ("choice" in found) == ("choice-by-trial" in found) == there
+
+
+@pytest.mark.parametrize(("few", "there"), [(7, False), (8, True)])
+def test_a_trace_needs_eight_trials(few, there):
+    trace = np.full((TRIALS, BINS), np.nan)
+    trace[:few] = 1.0
+    found = decoded(fitted(drawn_latents(), recorded(wheel_speed=trace)), drawn_latents())
+    assert ("wheel-speed" in found) == there
+
+
+# Odd latents and traces; warnings are errors here
+
+
+@pytest.mark.parametrize("value", [0, 3, -1e4])
+def test_latents_that_never_change_say_nothing(value):
+    right, block = coin(1).astype(float), coin(2)
+    right[TRAIN] = (np.arange(len(TRAIN)) % 4 == 0).astype(float)
+    trace = np.random.default_rng(0).normal(size=(TRIALS, BINS)) + np.arange(BINS)
+    latents = np.full((TRIALS, BINS, WIDTH), value, np.float32)
+    readouts = fitted(latents, recorded(table(right, block), wheel_speed=trace))
+    found = decoded(readouts, latents)
+    course = trace[TRAIN].mean(axis=0)
+    np.testing.assert_allclose(found["wheel-speed"], np.tile(course, (len(TEST), 1)), atol=1e-3)
+    np.testing.assert_allclose(found["choice-by-trial"], 0.25, atol=1e-3)
+    np.testing.assert_allclose(found["choice"], 0.25, atol=1e-3)
+
+
+def test_a_trace_that_never_changes():
+    trace = np.full((TRIALS, BINS), 2.5)
+    found = decoded(fitted(drawn_latents(), recorded(wheel_speed=trace)), drawn_latents())
+    np.testing.assert_allclose(found["wheel-speed"], 2.5, atol=1e-4)
+
+
+def test_classes_that_a_latent_tells_apart_for_sure():
+    latents, right, _ = planted()
+    latents[:, :, 0] = 50 * (2 * right[:, None] - 1)
+    found = decoded(fitted(latents, recorded(table(right))), latents)
+    assert accuracy(right[TEST], found["choice-by-trial"]) == 1
+    assert accuracy(right[TEST], found["choice"][:, 0]) == 1
+
+
+@pytest.mark.parametrize("bins", [1, 3, 6])
+def test_short_trials(bins):
+    latents, right, block = planted()
+    latents = np.ascontiguousarray(latents[:, -bins:])
+    counts = np.zeros((TRIALS, bins, 2), np.uint8)
+    behaviour = {"wheel-speed": latents[..., 2]}
+    session = Session.from_counts(
+        counts, ["CA1"] * 2, trials=table(right, block), behaviour=behaviour
+    )
+    found = decoded(fitted(latents, session), latents)
+    assert found["wheel-speed"].shape == found["choice"].shape == (len(TEST), bins)
+    assert r2(latents[TEST][..., 2], found["wheel-speed"]) > 0.9
+
+
+def test_more_latents_than_components():
+    """Of many latents, those of most variance are kept."""
+    latents = np.random.default_rng(0).normal(size=(TRIALS, BINS, 70)).astype(np.float32)
+    latents[..., 0] *= 5
+    trace = latents[..., 0]
+    found = decoded(fitted(latents, recorded(wheel_speed=trace)), latents)
+    assert r2(trace[TEST], found["wheel-speed"]) > 0.95
+
+
+# Through a model and its file
+
+
+@pytest.mark.parametrize("preset", ["published", "default"])
+def test_readouts_go_through_weights(preset, tmp_path):
+    rng = np.random.default_rng(0)
+    session = small_session(
+        40,
+        trials=plain_trials(40).assign(probabilityLeft=np.where(np.arange(40) % 3, 0.8, 0.2)),
+        behaviour={name: rng.random((40, BINS)) for name in TRACES},
+    )
+    model = small_model(preset, session)
+    model.fit_readouts(session)
+    save_model(model, tmp_path / "m")
+    again = load_model(tmp_path / "m", device="cpu")
+    mask = Mask.nothing(session)
+    before, after = (m.reconstruct(session, mask).decoded for m in (model, again))
+    assert before.keys() == after.keys() == {*TRACES, "choice", "choice-by-trial", "block"}
+    for name, values in before.items():
+        np.testing.assert_allclose(after[name], values, atol=1e-3)
