@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--quick",
         action="store_true",
-        help="hold out groups of units at once: at least ten times cheaper, not exact",
+        help="hold out groups of about 5%% of the units at once: far cheaper, not exact",
     )
     sub.add_argument(
         "--published-decoding",

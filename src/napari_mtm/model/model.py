@@ -179,7 +179,7 @@ class Model:
                 f"The mask is {mask.hidden.shape} (bins, units), but session {session.title} "
                 f"has {session.n_bins} bins and {session.n_units} units."
             )
-        chosen = _chosen_trials(session, trials)
+        chosen = chosen_trials(session, trials)
         counts = session.counts[chosen]
         prompt = task or mask.prompt
         key = self.attach(session)
@@ -416,7 +416,8 @@ def best_device() -> torch.device:
     return torch.device("cpu")
 
 
-def _chosen_trials(session: Session, trials: npt.ArrayLike | None) -> npt.NDArray[np.intp]:
+def chosen_trials(session: Session, trials: npt.ArrayLike | None) -> npt.NDArray[np.intp]:
+    """Return the indices of trials given by indices, by a boolean for each, or None for all."""
     given = np.atleast_1d(np.arange(session.n_trials) if trials is None else np.asarray(trials))
     if given.dtype == bool and given.shape == (session.n_trials,):
         return np.flatnonzero(given)
