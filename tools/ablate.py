@@ -100,16 +100,12 @@ VARIANTS = {
     "default": Variant(_ours()),
     "no linear path": Variant(lambda bins: OnlyTransformer(replace(SAME, bins=bins))),
     "no transformer": Variant(lambda bins: OnlyLinear(replace(SAME, bins=bins))),
-    "rank 48": Variant(_ours(rank=48)),
     "no closed-form start": Variant(_ours(), started=False),
     "no presence channels": Variant(_ours(presence=0)),
     "no own past": Variant(_ours(own=0)),
     "no RoPE": Variant(_ours(rope=False)),
     "one task a batch": Variant(
         _ours(), replace(OURS, objective=replace(ALL_TASKS, masking="one-task"))
-    ),
-    "sum of errors": Variant(
-        _ours(), replace(OURS, objective=replace(ALL_TASKS, masking="one-task", mean=False))
     ),
     "the paper's masks": Variant(
         _ours(), replace(OURS, objective=replace(ALL_TASKS, recipe=PUBLISHED))

@@ -164,6 +164,8 @@ def test_a_session_that_is_only_named(preset):
         ({"bin_size": 0.01}, "20 bins of 10 ms from -0.5 to -0.3 s"),
         ({"bins": 21}, "21 bins of 20 ms from -0.5 to -0.08 s"),
         ({"window": (0.0, 0.4)}, "20 bins of 20 ms from 0 to 0.4 s"),
+        ({"bin_size": 0.01, "window": (-0.5, -0.1)}, "20 bins of 10 ms from -0.5 to -0.1 s"),
+        ({"bins": 21, "window": (-0.5, -0.1)}, "21 bins of 20 ms from -0.5 to -0.1 s"),
     ],
 )
 def test_a_session_cut_otherwise(preset, about, theirs):

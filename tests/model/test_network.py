@@ -193,21 +193,29 @@ def test_units_that_are_hidden_throughout_need_only_the_latents(preset):
     assert (np.abs(found - rates)[..., ~inside].max() > 1e-3) == (preset == "default")
 
 
-def test_the_own_past_is_a_leaky_sum_of_what_was_seen():
-    """Each time scale by hand: everything so far, forgotten at a rate per bin."""
-    loadings = MODELS["default"].loadings(SESSION.id)
-    activity = MODELS["default"].network.activity(torch.as_tensor(SESSION.counts))
-    visible = torch.as_tensor(~some_hidden(3))
-    latents = torch.zeros(len(SESSION.counts), BINS, loadings.write.shape[1])
-    found = log_rates(loadings, latents, activity, visible).detach().numpy()
-    expected = np.tile(loadings.bias.detach().numpy(), (len(SESSION.counts), BINS, 1))
-    news = ((activity - loadings.centre) * visible).detach().numpy()
-    for scale, gains in zip((1, 4), loadings.own.detach().numpy().T, strict=True):
-        memory = np.zeros((len(SESSION.counts), UNITS))
-        for t in range(BINS):
-            expected[:, t] += gains * memory * (1 - np.exp(-1 / scale))
-            memory = memory * np.exp(-1 / scale) + news[:, t]
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+@pytest.mark.parametrize("now", [0, 9])
+def test_the_own_past_tells_a_unit_alone_and_fades(now):
+    """Latents apart, a spike reaches the rates of its own unit in later bins, and no others."""
+    model = MODELS["default"]
+    loadings = model.loadings(SESSION.id)
+    visible = torch.ones(1, BINS, UNITS, dtype=torch.bool)
+    latents = torch.zeros(1, BINS, loadings.write.shape[1])
+    counts = torch.as_tensor(SESSION.counts[:1])
+
+    def rates(counts, visible):
+        return log_rates(loadings, latents, model.network.activity(counts), visible).detach()[0]
+
+    for unit in range(UNITS):
+        more, hides = counts.clone(), visible.clone()
+        more[0, now, unit] += 1
+        hides[0, now, unit] = False
+        for changed in (rates(more, visible), rates(counts, hides)):
+            told = (changed - rates(counts, visible)).abs()
+            assert not told[: now + 1].any()
+            assert not told[:, torch.arange(UNITS) != unit].any()
+            assert told[now + 1 : now + 4, unit].min() > 1e-4
+            assert told[-1, unit] < told[:, unit].max()
+        assert torch.equal(rates(more, hides), rates(counts, hides))
 
 
 # Prompts
@@ -233,7 +241,7 @@ def loadings_of(regions, seed=5):
 def test_neutral_units_are_their_region():
     network, loadings, other = loadings_of(["CA1", "CA1", "VISa", "CA1"])
     at = {name: np.flatnonzero(other.units["region"] == name) for name in ("CA1", "VISa")}
-    for part in (loadings.read, loadings.write, loadings.own):
+    for part in (loadings.read, loadings.write):
         ca1 = part[at["CA1"]]
         torch.testing.assert_close(ca1, ca1[:1].expand_as(ca1), rtol=0, atol=0)
         assert (part[at["CA1"][0]] - part[at["VISa"][0]]).abs().max() > 1e-3

@@ -126,14 +126,15 @@ def test_probabilities_mean_what_they_say():
         assert found[side[TEST] == k].mean() == pytest.approx(share[k], abs=0.1)
 
 
-def test_a_classifier_of_known_odds():
+@pytest.mark.parametrize("shift", [0, 10])
+def test_a_classifier_of_known_odds(shift):
     """Of one feature with two values, logistic regression gives the odds in each."""
-    feature = np.repeat([-1.0, 1.0], 400)[:, None]
+    feature = np.repeat([-1.0, 1.0], 400)[:, None] + shift
     label = np.concatenate([np.arange(400) < 100, np.arange(400) < 300]).astype(float)
     shuffle = np.random.default_rng(0).permutation(800)
     linear = fit_linear_classifier(feature[shuffle], label[shuffle])
     assert linear.weights[0] == pytest.approx(np.log(3), rel=0.05)
-    assert linear.intercept == pytest.approx(0, abs=0.05)
+    assert linear.intercept + shift * linear.weights[0] == pytest.approx(0, abs=0.05)
 
 
 # What is not there is not found
@@ -153,6 +154,16 @@ def test_shuffled_labels_give_chance():
     assert 0.4 < np.mean(accuracies) < 0.6
     assert max(r2s) < 0.05
     assert min(r2s) > -0.1
+
+
+def test_few_trials_are_not_learned_by_heart():
+    latents, few = drawn_latents(), np.arange(10)
+    trace = np.tile(np.random.default_rng(1).normal(size=BINS), (TRIALS, 1))
+    trace += np.random.default_rng(2).normal(size=(TRIALS, BINS))
+    readouts = fitted(latents, recorded(wheel_speed=trace), trials=few)
+    found = decoded(readouts, latents)["wheel-speed"]
+    course = trace[few].mean(axis=0)
+    assert ((found - course) ** 2).mean() < 0.05
 
 
 def test_trials_that_were_not_given_are_not_seen():
@@ -192,6 +203,15 @@ def test_the_choice_so_far_is_read_from_latents_of_the_past_alone():
     assert accuracy(right[TEST], found["choice"][:, -1]) < 0.75
 
 
+def test_the_last_bins_count_for_themselves():
+    """What came long before, and says nothing, does not drown what is said now."""
+    latents, right = 0.3 * drawn_latents(), coin(1).astype(float)
+    latents[:, :10, 0] += 8 * np.random.default_rng(2).normal(size=(TRIALS, 1))
+    latents[:, 14:, 0] += 2 * right[:, None] - 1
+    found = decoded(fitted(latents, recorded(table(right))), latents)
+    assert accuracy(right[TEST], found["choice"][:, -1]) > 0.95
+
+
 # What is missing
 
 
@@ -200,6 +220,7 @@ def test_trials_without_a_trace_or_choice_are_left_out():
     latents, right, block = planted()
     trace = latents[..., 2].astype(np.float64)
     odd = np.arange(0, len(TRAIN), 7)
+    latents[odd] += 5
     trace[odd, 3], right[odd] = np.nan, np.nan
     found = decoded(fitted(latents, recorded(table(right, block), wheel_speed=trace)), latents)
     assert all(np.isfinite(values).all() for values in found.values())
@@ -210,6 +231,15 @@ def test_trials_without_a_trace_or_choice_are_left_out():
     again = decoded(fitted(latents, recorded(table(right, block), wheel_speed=trace)), latents)
     for name, values in again.items():
         np.testing.assert_array_equal(values, found[name])
+
+
+def test_no_choice_is_not_a_choice_of_left():
+    latents, right, _ = planted()
+    known = right.copy()
+    known[np.flatnonzero(right == 1)[::2]] = np.nan
+    found = decoded(fitted(latents, recorded(table(known))), latents)
+    for chance_of_right in (found["choice-by-trial"], found["choice"][:, -1]):
+        assert chance_of_right[right[TEST] == 1].mean() > 0.8
 
 
 def test_what_a_session_lacks_is_left_out():

@@ -436,6 +436,14 @@ def test_sessions_that_do_not_fit(key, files, tmp_path):
     assert "do not fit" in refused(write(tmp_path, header, tensors, sign=True))
 
 
+def test_a_session_that_is_there_twice(files, tmp_path):
+    header, tensors = parts(files["default"])
+    header["sessions"][1] = header["sessions"][0]
+    first = {name: t for name, t in tensors.items() if name.startswith("session/0/")}
+    tensors |= {name.replace("/0/", "/1/", 1): tensor.clone() for name, tensor in first.items()}
+    assert "there twice" in refused(write(tmp_path, header, tensors, sign=True))
+
+
 @pytest.mark.parametrize("change", ["stitcher", "token", "missing", "count"])
 def test_parts_that_wait_for_a_session(change, reference, tmp_path):
     eids = ["a", "b"]

@@ -16,6 +16,7 @@ In the shapes below B is trials, T bins, N units.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import cast
 
 import torch
@@ -24,6 +25,9 @@ from torch import Tensor, nn
 
 from napari_mtm.masking.tasks import TASKS
 from napari_mtm.model.units import Units
+
+RATE_FLOOR = 0.05
+"""Added to a unit's mean square root of counts where its changes are measured by it."""
 
 
 @dataclass(frozen=True)
@@ -114,13 +118,22 @@ def log_rates(loadings: Loadings, latents: Tensor, activity: Tensor, visible: Te
     if loadings.own is None or loadings.centre is None:
         return rates
     seen = (activity - loadings.centre) * visible
-    bins = torch.arange(seen.shape[1], device=seen.device)
-    lag = (bins[:, None] - bins - 1).to(seen.dtype)
-    for j, gain in enumerate(loadings.own.T):
-        decay = 4.0**-j  # per bin: memory lasts for 1, 4, 16... bins
-        past = torch.where(lag >= 0, torch.exp(-decay * lag.clamp(min=0)), 0.0)
-        rates = rates + torch.matmul(past * (1 - math.exp(-decay)), seen) * gain
-    return rates
+    kernels = own_kernels(loadings.own.shape[1], seen.shape[1]).to(seen.device)
+    change = torch.zeros_like(rates)
+    for kernel, gain in zip(kernels, loadings.own.T, strict=True):
+        change = change + torch.matmul(kernel, seen) * gain
+    # Rates go up in proportion to the past, not exponentially: one spike of a unit that is
+    # nearly silent is a very large change.
+    return rates + torch.log(F.softplus(4 * (1 + change)) / 4)
+
+
+@cache
+def own_kernels(scales: int, bins: int) -> Tensor:
+    """Weights (scales, T, T) of a unit's own past bins: memory of 1, 4, 16... bins."""
+    lag = torch.arange(bins)[:, None] - torch.arange(bins) - 1
+    decay = 4.0 ** -torch.arange(scales)[:, None, None]
+    weights = torch.exp(-decay * lag.clamp(min=0)) * (lag >= 0)
+    return weights * (1 - torch.exp(-decay))
 
 
 # ---------------------------------------------------------------- transformer
@@ -482,6 +495,13 @@ class Default(Network):
             part = slice(rank + presence, rank + presence + rank)
             offsets[:, part] = weights - means[:, part]
 
+    def set_own_past(self, session: str, gains: Tensor) -> None:
+        """Start what a session's units make of their own past: `gains` (N, own)."""
+        means = self._region_rows(self.sessions[session])
+        part = slice(sum(self._parts[:3]), sum(self._parts[:4]))
+        with torch.no_grad():
+            self.offsets[self.index(session)][:, part] = gains - means[:, part]
+
     @staticmethod
     def _read_scale(units: Units) -> float:
         return 4 / math.sqrt(len(units))  # sums of about unit size
@@ -530,7 +550,7 @@ class Default(Network):
             shift=None,
             write=write,
             bias=_log(units.rates).to(read.device) + bias[:, 0],
-            own=4 * own,  # gains of about unit size, learned as fast as the rest
+            own=own / (centre + RATE_FLOOR),  # what is a large change depends on the rate
             centre=centre[:, 0],
         )
 

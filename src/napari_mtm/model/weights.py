@@ -155,14 +155,7 @@ def load_model(path: str | Path, *, device: str | torch.device | None = None) ->
             readouts = _readouts(about, _within(tensors, f"readouts/{i}/"))
             _check_readouts(readouts, network)
             model.readouts[about.session] = readouts
-    except (
-        ArithmeticError,
-        KeyError,
-        IndexError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ) as error:
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(
             f"{path} is damaged: its parts do not fit ({str(error).splitlines()[0]})."
         ) from None

@@ -14,7 +14,7 @@ from napari_mtm.model.network import Default
 from napari_mtm.progress import Progress, silent
 from napari_mtm.recording.session import Session
 from napari_mtm.training.objective import ALL_TASKS, Objective, Teacher
-from napari_mtm.training.start import start_linear_path
+from napari_mtm.training.start import start
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def train(
     }
     if isinstance(network, Default):
         for name in counts.keys() - model.trained:
-            start_linear_path(network, name, counts[name])
+            start(network, name, counts[name])
     generator = torch.Generator(device).manual_seed(settings.seed)
     optimiser = torch.optim.AdamW(
         network.parameters(),

@@ -3,13 +3,21 @@
 import torch
 from torch import Tensor
 
-from napari_mtm.model.network import Default
+from napari_mtm.model.network import RATE_FLOOR, Default, own_kernels
 
 _SD = 4.0
 _SHRINK = 0.3
 _LARGEST = 1.0
 _FLOOR = 0.02
 _CHUNK = 64
+_AHEAD = 10
+_RIDGE = 0.1
+
+
+def start(network: Default, session: str, counts: Tensor) -> None:
+    """Start the loadings of a session's units from `counts` (trials, bins, units) to train on."""
+    start_linear_path(network, session, counts)
+    start_own_past(network, session, counts)
 
 
 def start_linear_path(network: Default, session: str, counts: Tensor) -> None:
@@ -49,3 +57,24 @@ def _covariance(counts: Tensor, centre: Tensor, weight: Tensor) -> Tensor:
         flat = (smooth * weight).flatten(0, 1)
         total += flat.T @ flat
     return total / max(trials * bins, 1)
+
+
+def start_own_past(network: Default, session: str, counts: Tensor) -> None:
+    """Start each unit's own past on a regression of the bins after some times on those before."""
+    scales, bins = network.sizes.own, counts.shape[1]
+    if not scales or bins <= _AHEAD:
+        return
+    centre = torch.as_tensor(network.sessions[session].roots, device=counts.device)
+    kernels = own_kernels(scales, bins).to(counts.device)
+    gram = torch.zeros(len(centre), scales, scales, device=counts.device)
+    product = torch.zeros(len(centre), scales, device=counts.device)
+    for part in torch.split(counts, _CHUNK):
+        change = (part.float().sqrt() - centre) / (centre + RATE_FLOOR)
+        for cut in range(bins - _AHEAD, 0, -_AHEAD):
+            ahead = slice(cut, cut + _AHEAD)
+            past = torch.einsum("jts,bsn->jbtn", kernels[:, ahead, :cut], change[:, :cut])
+            gram += torch.einsum("jbtn,kbtn->njk", past, past)
+            product += torch.einsum("jbtn,btn->nj", past, change[:, ahead])
+    ridge = _RIDGE * gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] + 1e-6
+    gains = torch.linalg.solve(gram + ridge * torch.eye(scales, device=gram.device), product)
+    network.set_own_past(session, gains.clamp(-_LARGEST, _LARGEST))

@@ -35,7 +35,7 @@ class _Written:
 
 
 def simulate(
-    out: Path,
+    out: str | Path,
     recipe: Recipe,
     *,
     animals: int = 1,
@@ -50,6 +50,7 @@ def simulate(
     """
     if animals < 1:
         raise SourceError("A simulation needs at least one animal.")
+    out = Path(out)
     with _new_folder(out) as folder:
         numbers = range(first, first + animals)
         written = []
