@@ -124,7 +124,11 @@ def log_rates(loadings: Loadings, latents: Tensor, activity: Tensor, visible: Te
         change = change + torch.matmul(kernel, seen) * gain
     # Rates go up in proportion to the past, not exponentially: one spike of a unit that is
     # nearly silent is a very large change.
-    return rates + torch.log(F.softplus(4 * (1 + change)) / 4)
+    share = F.softplus(4 * (1 + change)).clamp(min=1e-6) / _UNCHANGED
+    return rates + torch.log(share)
+
+
+_UNCHANGED = F.softplus(torch.tensor(4.0)).item()
 
 
 @cache
