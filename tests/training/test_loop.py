@@ -1,6 +1,7 @@
 """Training: the loss falls, masks are learned to be filled in, seeds decide everything."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -158,3 +159,20 @@ def test_a_network_that_knows_the_counts_has_their_loss(monkeypatch: pytest.Monk
     for task in TASKS:
         loss = float(teacher.task_loss(task, counts, torch.Generator().manual_seed(0)).detach())
         assert best.min() <= loss <= best.max()
+
+
+def test_before_any_step_a_unit_is_forecast_from_its_own_past() -> None:
+    """Units that are busy in some trials and quiet in others stay so."""
+    rng = np.random.default_rng(3)
+    level = rng.choice([0.1, 1.5], (60, 1, 8))
+    counts = rng.poisson(np.broadcast_to(level, (60, BINS, 8)))
+    session = Session.from_counts(counts, ["CA1"] * 8, id="levels")
+    test = session.split().test
+
+    def forward(own: int) -> float:
+        sizes = replace(SMALL, own=own)
+        model = trained(session, Settings(steps=0), sizes=sizes)
+        rates = held_out_rates(model, session, "forward", test)[:, -10:]
+        return float(tally(session.counts[test][:, -10:], rates).pooled_bits_per_spike())
+
+    assert forward(own=4) > forward(own=0) + 0.2
