@@ -83,8 +83,8 @@ def draw(
     if task == "causal":
         hidden = uniform(trials, bins, 1) < between(recipe.bins)
         if recipe.future:
-            first = bins * (0.4 + 0.6 * uniform(trials, 1, 1))
-            future = torch.arange(bins, device=device)[:, None] >= first.clamp(max=bins - 1)
+            first = (bins * (0.4 + 0.6 * uniform(trials, 1, 1))).floor()
+            future = torch.arange(bins, device=device)[:, None] >= first
             hidden = torch.where(uniform(trials, 1, 1) < recipe.future, future, hidden)
         return Drawn(~hidden, hidden)
 

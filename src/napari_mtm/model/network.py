@@ -16,9 +16,11 @@ In the shapes below B is trials, T bins, N units.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -131,13 +133,17 @@ def log_rates(loadings: Loadings, latents: Tensor, activity: Tensor, visible: Te
 _UNCHANGED = F.softplus(torch.tensor(4.0)).item()
 
 
-@cache
 def own_kernels(scales: int, bins: int) -> Tensor:
     """Weights (scales, T, T) of a unit's own past bins: memory of 1, 4, 16... bins."""
-    lag = torch.arange(bins)[:, None] - torch.arange(bins) - 1
-    decay = 4.0 ** -torch.arange(scales)[:, None, None]
-    weights = torch.exp(-decay * lag.clamp(min=0)) * (lag >= 0)
-    return weights * (1 - torch.exp(-decay))
+    return torch.from_numpy(_own_kernels(scales, bins).copy())
+
+
+@lru_cache(maxsize=8)
+def _own_kernels(scales: int, bins: int) -> npt.NDArray[np.float32]:
+    lag = np.arange(bins)[:, None] - np.arange(bins) - 1
+    decay = 4.0 ** -np.arange(scales)[:, None, None]
+    weights = np.exp(-decay * np.maximum(lag, 0)) * (lag >= 0) * (1 - np.exp(-decay))
+    return np.asarray(weights, np.float32)
 
 
 # ---------------------------------------------------------------- transformer
@@ -243,6 +249,12 @@ class Network(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.sessions: dict[str, Units] = {}
+
+    def _enter(self, units: Units) -> None:
+        """Note a session; its parameters must follow."""
+        if units.session in self.sessions:
+            raise ValueError(f"session {units.session} is there already")
+        self.sessions[units.session] = units
 
     def index(self, session: str) -> int:
         """Place of a session's parameters."""
@@ -350,7 +362,7 @@ class Published(Network):
             stitch_out.bias = nn.Parameter(_log(units.rates))
             token.zero_()
         device = self.positions.device
-        self.sessions[units.session] = units
+        self._enter(units)
         self.stitch_in.append(stitch_in.to(device))
         self.stitch_out.append(stitch_out.to(device))
         if sizes.session_tokens:
@@ -480,7 +492,7 @@ class Default(Network):
             offsets[:, :rank].normal_()
             offsets[:, rank : rank + presence].normal_(std=0.5)
             offsets[:, rank + presence : -1 - self.sizes.own].normal_(std=0.05)
-        self.sessions[units.session] = units
+        self._enter(units)
         self.offsets.append(nn.Parameter(offsets.to(device)))
         self.session_tokens.append(nn.Parameter(torch.zeros(self.sizes.width, device=device)))
 

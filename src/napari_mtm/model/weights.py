@@ -4,6 +4,7 @@ Nothing is unpickled, and nothing that a file names is opened or imported.
 """
 
 import json
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -34,7 +35,7 @@ _LONGEST_HEADER = 100_000_000
 
 def _no_path(name: str) -> str:
     """Refuse names that climb out of a folder: names here are never files."""
-    if name.startswith(("/", "\\", "~")) or ".." in name.replace("\\", "/").split("/"):
+    if re.match(r"[/\\~]|[A-Za-z]:[/\\]", name) or ".." in name.replace("\\", "/").split("/"):
         raise ValueError(f"the name {name!r} is a path")
     return name
 
