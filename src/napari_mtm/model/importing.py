@@ -123,7 +123,7 @@ def check_unclaimed(network: Published) -> None:
 
 
 def _shared(weights: Mapping[str, Tensor], layers: int, *, stitched: bool) -> dict[str, Tensor]:
-    """Rename what sessions share; queries, keys and values become one projection."""
+    """Rename what sessions share."""
     names = {"trunk.norm": "encoder.out_norm", "project": f"{_EMBED}projection"}
     if stitched:
         names["widen"] = f"{_EMBED}embed_spikes"
@@ -131,6 +131,8 @@ def _shared(weights: Mapping[str, Tensor], layers: int, *, stitched: bool) -> di
         ours, theirs = f"trunk.blocks.{i}.", f"encoder.layers.{i}."
         names[f"{ours}norm1"], names[f"{ours}norm2"] = f"{theirs}ln1", f"{theirs}ln2"
         names[f"{ours}attention.out"] = f"{theirs}attn.out_proj"
+        for part in ("query", "key", "value"):
+            names[f"{ours}attention.{part}"] = f"{theirs}attn.{part}"
         names[f"{ours}up"], names[f"{ours}down"] = (
             f"{theirs}mlp.up_proj",
             f"{theirs}mlp.down_proj",
@@ -140,8 +142,4 @@ def _shared(weights: Mapping[str, Tensor], layers: int, *, stitched: bool) -> di
         shared["prompts.weight"] = weights[f"{_EMBED}embed_prompt.weight"]
     for end in ("weight", "bias"):
         shared |= {f"{ours}.{end}": weights[f"{theirs}.{end}"] for ours, theirs in names.items()}
-        for i in range(layers):
-            shared[f"trunk.blocks.{i}.attention.qkv.{end}"] = torch.cat(
-                [weights[f"encoder.layers.{i}.attn.{k}.{end}"] for k in ("query", "key", "value")]
-            )
     return shared

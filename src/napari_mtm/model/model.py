@@ -83,6 +83,7 @@ class Model:
         self._variants: dict[tuple[str, tuple[str, ...]], str] = {}
         self._loadings: dict[str, tuple[Any, Loadings]] = {}
         self.to(device or best_device())
+        network.eval()
 
     @property
     def device(self) -> torch.device:
@@ -307,12 +308,14 @@ class Model:
     def evaluating(self) -> Iterator[None]:
         """Without gradients and dropout."""
         training = self.network.training
-        self.network.eval()
+        if training:  # to tell every part takes a while
+            self.network.eval()
         try:
             with torch.no_grad():
                 yield
         finally:
-            self.network.train(training)
+            if training:
+                self.network.train()
 
     def _passes(
         self,

@@ -15,6 +15,7 @@ In the shapes below B is trials, T bins, N units.
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
@@ -150,14 +151,17 @@ def _own_kernels(scales: int, bins: int) -> npt.NDArray[np.float32]:
 
 
 class Attention(nn.Module):
-    """Attention over bins with one projection for queries, keys and values."""
+    """Attention over bins."""
 
     def __init__(self, width: int, heads: int, dropout: float, rope: int | None) -> None:
         super().__init__()
         self.heads = heads
         # Dropping attention itself would cost the fast kernels: only the paper's does.
         self.dropout = 0.0 if rope else dropout
-        self.qkv = nn.Linear(width, 3 * width)
+        # One projection for the three would save nothing, and leave them strided in memory.
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
         self.out = nn.Linear(width, width)
         if rope is not None:
             self.register_buffer("turns", _turns(rope, width // heads), persistent=False)
@@ -165,7 +169,10 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None, *, causal: bool) -> Tensor:
         """Mix (B, T, width) over bins; `mask` is True where a row may see a column."""
         b, t, width = x.shape
-        q, k, v = self.qkv(x).view(b, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        q, k, v = (
+            part(x).view(b, t, self.heads, -1).transpose(1, 2)
+            for part in (self.query, self.key, self.value)
+        )
         if hasattr(self, "turns"):
             turns = cast("Tensor", self.turns)
             q, k = _turn(q, turns), _turn(k, turns)
@@ -231,7 +238,7 @@ class Trunk(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None, *, causal: bool = False) -> Tensor:
         """Return (B, T, width) of the same, worked out in half precision on a GPU."""
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=x.is_cuda):
+        with torch.autocast("cuda", torch.bfloat16) if x.is_cuda else nullcontext():
             for block in self.blocks:
                 x = block(x, mask, causal=causal)
             out: Tensor = self.norm(x)
