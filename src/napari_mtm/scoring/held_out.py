@@ -13,6 +13,7 @@ of rates is worked out.
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from napari_mtm.masking.mask import Mask
@@ -59,9 +60,11 @@ def held_out_rates(
     elif score == "inter-region":
         log_rates = _by_region(model, session, counts, progress)
     elif quick:
-        log_rates = _by_group(model, session, counts, score, progress)
+        with model.evaluating():
+            log_rates = _by_group(model, session, counts, score, progress)
     else:
-        log_rates = _by_unit(model, session, counts, score, progress)
+        with model.evaluating():
+            log_rates = _by_unit(model, session, counts, score, progress)
     progress(1.0, score)
     return np.exp(log_rates)
 
@@ -93,22 +96,31 @@ def _by_group(
     progress: Progress,
 ) -> npt.NDArray[np.float32]:
     """Hold out disjoint random groups: of all units, or of each region's."""
+    key = model.attach(session)
+    task = TASK_OF_SCORE[score]
     rng = np.random.default_rng(0)
     out = np.empty(counts.shape, np.float32)
     done = 0
     for together in _parts(session, score):
         units = np.arange(session.n_units)[together]
-        outside = np.ones(session.n_units, dtype=bool)
-        outside[together] = False
-        for group in np.array_split(rng.permutation(units), min(QUICK_GROUPS, len(units))):
+        groups = np.array_split(rng.permutation(units), min(QUICK_GROUPS, len(units)))
+        passes = _LeaveOut(model, key, counts, together, task) if len(groups) > 1 else None
+        for group in groups:
             progress(done / session.n_units, f"{score}, quick")
-            hidden = outside.copy()
-            hidden[group] = True
-            raster = np.broadcast_to(hidden, counts.shape[1:])
-            rates = model.predict(counts, raster, task=TASK_OF_SCORE[score], session=session)
-            out[:, :, group] = rates[:, :, group]
+            if passes:
+                out[:, :, group] = passes.log_rates_of(group)
+            else:
+                out[:, :, group] = _alone(model, session, counts, task)[:, :, group]
             done += len(group)
     return out
+
+
+def _alone(
+    model: Model, session: Session, counts: npt.NDArray[np.uint8], task: Task
+) -> npt.NDArray[np.float32]:
+    """Hide everything: of a sum of one, a subtraction would leave rounding that tells of it."""
+    everything = np.ones(counts.shape[1:], dtype=bool)
+    return model.predict(counts, everything, task=task, session=session)
 
 
 def _by_unit(
@@ -124,23 +136,20 @@ def _by_unit(
     parts = _parts(session, score)
     jobs = [(start, units) for start in range(0, len(counts), _TRIALS) for units in parts]
     task = TASK_OF_SCORE[score]
-    with model.evaluating():
-        for i, (start, units) in enumerate(jobs):
-            chunk = counts[start : start + _TRIALS]
-            report = part(progress, i / len(jobs), (i + 1) / len(jobs))
-            if units.stop - units.start > 1:
-                rates = _LeaveOneOut(model, key, chunk, units, task).log_rates(report)
-            else:
-                # Of a sum of one, a subtraction would leave rounding that tells of the unit.
-                everything = np.ones(chunk.shape[1:], dtype=bool)
-                rates = model.predict(chunk, everything, task=task, session=session)[:, :, units]
-                report(1.0, f"{task}: a unit on its own")
-            out[start : start + _TRIALS, :, units] = rates
+    for i, (start, units) in enumerate(jobs):
+        chunk = counts[start : start + _TRIALS]
+        report = part(progress, i / len(jobs), (i + 1) / len(jobs))
+        if units.stop - units.start > 1:
+            rates = _LeaveOut(model, key, chunk, units, task).log_rates(report)
+        else:
+            rates = _alone(model, session, chunk, task)[:, :, units]
+            report(1.0, f"{task}: a unit on its own")
+        out[start : start + _TRIALS, :, units] = rates
     return out
 
 
-class _LeaveOneOut:
-    """Passes in which only some units are visible, less one of them each time."""
+class _LeaveOut:
+    """Passes in which only some units are visible, less one or a few of them each time."""
 
     def __init__(
         self, model: Model, key: str, counts: npt.NDArray[np.uint8], part: slice, task: Task
@@ -179,6 +188,22 @@ class _LeaveOneOut:
             done += len(rates)
             progress(done / len(pairs), f"{self._task}: leaving out one unit at a time")
         return out.permute(1, 2, 0).numpy()
+
+    def log_rates_of(self, group: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+        """Return log rates (trials, bins, group) of some units, left out together."""
+
+        def work(trials: slice) -> Tensor:
+            self._follow()
+            loadings, units = self._loadings, torch.as_tensor(group, device=self._device)
+            said = self._activity[trials][:, :, units]
+            inputs = self._inputs[trials] - said @ loadings.read[units]
+            if loadings.present is not None:
+                inputs -= loadings.present[units].sum(dim=0)
+            return F.linear(
+                self._latents(inputs), loadings.write[units], loadings.bias[units]
+            ).cpu()
+
+        return torch.cat(list(self._model.batches(VARIANTS).run(len(self._counts), work))).numpy()
 
     def _all_visible(self) -> Tensor:
         def work(part: slice) -> Tensor:
