@@ -1,16 +1,16 @@
 """Published checkpoints are read as the authors wrote them, and nothing in one can run."""
 
-import contextlib
 import copyreg
+import gc
 import io
 import json
-import os
 import pickle
 import struct
 import subprocess
 import sys
 import time
 import tracemalloc
+import warnings
 import zipfile
 from collections import OrderedDict
 from datetime import timedelta
@@ -325,14 +325,17 @@ def test_what_would_run_is_refused_by_name(what, published, extensions, tmp_path
         assert str(refusal.value).endswith("refused.")
     time.sleep(0.02)
     assert not canary.exists()
-    _ = pickle.loads(alone)  # so the refusals above were worth something
+    done = pickle.loads(alone)  # so the refusals above were worth something
     for _ in range(200):
         if canary.exists():
             break
         time.sleep(0.02)
     assert canary.exists()
-    with contextlib.suppress(ChildProcessError):  # nor is a child left for a later test
-        os.waitpid(-1, os.WNOHANG)
+    with warnings.catch_warnings():  # no open pipe or child is left for a later test
+        warnings.simplefilter("ignore", ResourceWarning)
+        del done
+        gc.collect()
+        subprocess._cleanup()
 
 
 @pytest.mark.parametrize(
