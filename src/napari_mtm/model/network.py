@@ -14,6 +14,7 @@ In the shapes below B is trials, T bins, N units.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -245,7 +246,7 @@ class Trunk(nn.Module):
         return out.float()
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """What both presets share: the sessions that they hold parameters for."""
 
     own_parts: tuple[str, ...] = ()
@@ -267,17 +268,17 @@ class Network(nn.Module):
         """Place of a session's parameters."""
         return list(self.sessions).index(session)
 
+    @abstractmethod
     def activity(self, counts: Tensor) -> Tensor:
         """What of the counts (B, T, N) is multiplied with the loadings, float."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loadings(self, session: str) -> Loadings:
         """Loadings of the units of a session."""
-        raise NotImplementedError
 
+    @abstractmethod
     def add_session(self, units: Units, *, neutral: bool) -> None:
         """Add a session's own parameters: ready to train, or neutral, that is, fit to predict."""
-        raise NotImplementedError
 
     def shared(self) -> dict[str, Tensor]:
         """Parameters that sessions share, by name."""
@@ -304,14 +305,15 @@ class Network(nn.Module):
             for known, new in zip(self._by_session(source), self._by_session(target), strict=True):
                 new.copy_(known)
 
+    @abstractmethod
     def _by_unit(self, session: str) -> list[Tensor]:
         """Views of a session's parameters, a row per unit."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _by_session(self, session: str) -> list[Tensor]:
         """Views of the parameters of a session that are not its units'."""
-        raise NotImplementedError
 
+    @abstractmethod
     def latents(
         self, inputs: Tensor, prompt: Tensor, session: str, *, causal: bool, strict: bool = False
     ) -> Tensor:
@@ -320,7 +322,6 @@ class Network(nn.Module):
         `prompt` holds indices into TASKS, one for all or one per trial. With `causal`,
         bins attend to the past alone; with `strict` as well, none sees a later bin.
         """
-        raise NotImplementedError
 
 
 # ------------------------------------------------------------------ published

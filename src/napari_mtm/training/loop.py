@@ -35,10 +35,17 @@ class Settings:
     objective: Objective = ALL_TASKS
 
     @classmethod
-    def published(cls, objective: Objective | None = None, **changes: float) -> "Settings":
-        """Return the paper's settings: no clipping, a learning rate of 1e-4."""
-        plain = {"rate": 1e-4, "warm_up": 0.15, "clip": 0.0, **changes}
-        return cls(**plain, objective=objective or Objective.published())  # type: ignore[arg-type]
+    def published(
+        cls, objective: Objective | None = None, *, steps: int = 1500, rate: float = 1e-4
+    ) -> "Settings":
+        """Return the paper's settings: a learning rate of 1e-4, and no clipping."""
+        return cls(
+            steps=steps,
+            rate=rate,
+            warm_up=0.15,
+            clip=0.0,
+            objective=objective or Objective.published(),
+        )
 
 
 def train(
