@@ -614,3 +614,11 @@ def test_presets_that_there_are_not():
         new_model(SESSION, "better")
     with pytest.raises(WeightsError, match="no preset 'default' with such sizes"):
         build("default", SIZES["published"])
+
+
+@pytest.mark.parametrize("none", [[], np.zeros(0, int), "a boolean for each"])
+def test_no_trials_are_a_mistake(none):
+    session = small_session()
+    chosen = np.zeros(session.n_trials, bool) if isinstance(none, str) else none
+    with pytest.raises(MaskError, match="No trials of session"):
+        small_model("default", session).reconstruct(session, Mask.nothing(session), chosen)

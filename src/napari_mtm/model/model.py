@@ -420,10 +420,15 @@ def best_device() -> torch.device:
 
 
 def chosen_trials(session: Session, trials: npt.ArrayLike | None) -> npt.NDArray[np.intp]:
-    """Return the indices of trials given by indices, by a boolean for each, or None for all."""
+    """Return the indices of trials given by indices, by a boolean for each, or None for all.
+
+    Raises MaskError where there are none, or one is out of range.
+    """
     given = np.atleast_1d(np.arange(session.n_trials) if trials is None else np.asarray(trials))
     if given.dtype == bool and given.shape == (session.n_trials,):
-        return np.flatnonzero(given)
+        given = np.flatnonzero(given)
+    if not len(given):
+        raise MaskError(f"No trials of session {session.title} are chosen.")
     if given.dtype == bool or ((given < 0) | (given >= session.n_trials)).any():
         raise MaskError(
             f"Trials of session {session.title} are chosen by indices from 0 to "
