@@ -35,8 +35,10 @@ from napari_mtm.recording.simulation.cache_writer import simulate
 from napari_mtm.recording.store import replacing
 from napari_mtm.scoring.baselines import ReducedRank
 from napari_mtm.scoring.held_out import held_out_rates, scored_entries
-from napari_mtm.training.loop import Settings, train
+from napari_mtm.training.loop import train
 from napari_mtm.training.objective import ALL_TASKS, Objective
+from napari_mtm.training.settings import Settings
+from napari_mtm.training.trainer import Lesson
 
 PAGE = Path(__file__).parents[1] / "docs" / "model.md"
 SAME = DefaultSizes()
@@ -205,7 +207,7 @@ def _run(session: Session, variant: Variant, steps: int) -> dict[str, float]:
         model.trained.add(session.id)  # taken for known, it is not started
     split = session.split()
     start = time.perf_counter()
-    train(model, {session.id: (session, split.train)}, replace(variant.settings, steps=steps))
+    train(model, {session.id: Lesson(session, split.train)}, replace(variant.settings, steps=steps))
     seconds = time.perf_counter() - start
     found = _scores(session, lambda score: held_out_rates(model, session, score, split.test))
     return {**found, "seconds": round(seconds)}

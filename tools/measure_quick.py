@@ -16,7 +16,9 @@ from napari_mtm.metrics import Tally, tally
 from napari_mtm.model.model import new_model
 from napari_mtm.recording.opening import open_session
 from napari_mtm.scoring.held_out import held_out_rates
-from napari_mtm.training.loop import Settings, train
+from napari_mtm.training.loop import train
+from napari_mtm.training.settings import Settings
+from napari_mtm.training.trainer import Lesson
 
 PAGE = Path(__file__).parents[1] / "docs" / "model.md"
 SCORES: tuple[Score, ...] = ("co-smoothing", "intra-region")
@@ -32,7 +34,7 @@ def main() -> None:
     session = open_session("sample")
     split = session.split()
     model = new_model(session)
-    train(model, {session.id: (session, split.train)}, Settings(steps=steps))
+    train(model, {session.id: Lesson(session, split.train)}, Settings(steps=steps))
 
     def scored(score: Score, *, quick: bool) -> tuple[Tally, float]:
         start = time.perf_counter()

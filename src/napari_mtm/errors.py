@@ -30,5 +30,9 @@ class WeightsError(MtmError):
     """Weights of a model are damaged, refused, or do not fit."""
 
 
+class TrainingError(MtmError):
+    """A training cannot begin, go on or be found."""
+
+
 class Cancelled(MtmError):
     """Raised by a progress callback to stop the work that reports to it."""

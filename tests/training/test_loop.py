@@ -11,34 +11,20 @@ from napari_mtm.errors import Cancelled, MtmError
 from napari_mtm.masking.tasks import TASKS
 from napari_mtm.metrics import tally
 from napari_mtm.model.model import Model, new_model
-from napari_mtm.model.network import DefaultSizes, PublishedSizes
+from napari_mtm.model.network import DefaultSizes
 from napari_mtm.recording.session import Session
 from napari_mtm.scoring.held_out import held_out_rates
-from napari_mtm.training.loop import Settings, train
+from napari_mtm.training.loop import train
 from napari_mtm.training.objective import Objective, Teacher
-
-BINS = 40
-SMALL = DefaultSizes(bins=BINS, width=16, layers=1, heads=2, hidden=16, rank=3, presence=2, head=4)
-PAPER = PublishedSizes(
-    bins=BINS, width=16, layers=1, heads=2, hidden=16, channels=8, inner=16, dropout=0.1
-)
-
-
-def waves(seed: int = 0, *, trials: int = 60, units: int = 10) -> Session:
-    """Units that rise and fall together, half of them against the others."""
-    rng = np.random.default_rng(seed)
-    phase = rng.uniform(0, 2 * np.pi, (trials, 1, 1))
-    wave = np.sin(np.arange(BINS)[None, :, None] * 0.3 + phase)
-    sign = np.where(np.arange(units) % 2, 1.0, -1.0)
-    rates = 0.6 * np.exp(1.5 * wave * sign)
-    counts = rng.poisson(rates)
-    return Session.from_counts(counts, ["CA1", "DG"] * (units // 2), rates=rates, id=f"waves{seed}")
+from napari_mtm.training.settings import Settings
+from napari_mtm.training.trainer import Lesson
+from tests.training.waves import BINS, PAPER, SMALL, lesson, waves
 
 
 def trained(session: Session, settings: Settings, *, sizes: object = SMALL) -> Model:
     preset = "default" if isinstance(sizes, DefaultSizes) else "published"
     model = new_model(session, preset, sizes=sizes, device="cpu")
-    train(model, {session.id: (session, session.split().train)}, settings)
+    train(model, lesson(session), settings)
     return model
 
 
@@ -70,7 +56,7 @@ def test_a_session_that_is_known_is_not_started_again() -> None:
     session = waves()
     model = trained(session, Settings(steps=5))
     before = model.network.loadings(session.id).read.clone()
-    train(model, {session.id: (session, session.split().train)}, Settings(steps=0))
+    train(model, lesson(session), Settings(steps=0))
     assert torch.equal(model.network.loadings(session.id).read, before)
 
 
@@ -79,8 +65,7 @@ def test_the_seed_decides_everything() -> None:
 
     def losses(seed: int) -> list[float]:
         model = new_model(session, sizes=SMALL, device="cpu")
-        trials = {session.id: (session, session.split().train)}
-        return train(model, trials, Settings(steps=6, seed=seed))
+        return train(model, lesson(session), Settings(steps=6, seed=seed))
 
     first = losses(1)
     torch.manual_seed(99)
@@ -102,7 +87,7 @@ def test_two_sessions_are_both_learned() -> None:
     model = new_model(sessions, sizes=SMALL, device="cpu")
     train(
         model,
-        {s.id: (s, s.split().train) for s in sessions},
+        {s.id: Lesson(s, s.split().train) for s in sessions},
         Settings(steps=150),
     )
     assert model.trained == {s.id for s in sessions}
@@ -113,9 +98,9 @@ def test_a_session_without_parameters_or_trials_is_refused() -> None:
     session, other = waves(1), waves(2)
     model = new_model(session, sizes=SMALL, device="cpu")
     with pytest.raises(MtmError, match="waves2 has no trials"):
-        train(model, {other.id: (other, np.arange(3))}, Settings(steps=1))
+        train(model, {other.id: Lesson(other, np.arange(3))}, Settings(steps=1))
     with pytest.raises(MtmError, match="waves1 has no trials"):
-        train(model, {session.id: (session, np.arange(0))}, Settings(steps=1))
+        train(model, {session.id: Lesson(session, np.arange(0))}, Settings(steps=1))
 
 
 def test_progress_rises_and_can_cancel() -> None:
@@ -128,9 +113,8 @@ def test_progress_rises_and_can_cancel() -> None:
         if fraction >= 0.5:
             raise Cancelled
 
-    trials = {session.id: (session, session.split().train)}
     with pytest.raises(Cancelled):
-        train(model, trials, Settings(steps=40), progress=report)
+        train(model, lesson(session), Settings(steps=40), progress=report)
     assert seen == [0.25, 0.5]
 
 
@@ -140,11 +124,11 @@ def test_every_objective_gives_a_finite_loss(masking: str, mean: bool) -> None:
     session = waves()
     model = new_model(session, sizes=SMALL, device="cpu")
     objective = Objective(masking=masking, mean=mean)
-    teacher = Teacher(model.network, session.id, objective, 0.7)
+    teacher = Teacher(model.network, session.id, objective)
     counts = torch.as_tensor(session.counts[:8]).float()
-    loss = teacher.loss(counts, torch.Generator().manual_seed(0))
-    assert torch.isfinite(loss)
-    assert loss.requires_grad
+    losses = teacher.losses(counts, torch.Generator().manual_seed(0))
+    assert len(losses) == (4 if masking == "all-tasks" else 1)
+    assert all(torch.isfinite(loss) and loss.requires_grad for loss in losses.values())
 
 
 def test_a_network_that_knows_the_counts_has_their_loss(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,10 +138,11 @@ def test_a_network_that_knows_the_counts_has_their_loss(monkeypatch: pytest.Monk
     counts = torch.as_tensor(session.counts[:16]).float() + 1
     knows: Callable[..., torch.Tensor] = lambda *args: counts.log()  # noqa: E731
     monkeypatch.setattr("napari_mtm.training.objective.log_rates", knows)
-    teacher = Teacher(model.network, session.id, Objective(), 1.0)
-    best = counts - counts * counts.log()
+    teacher = Teacher(model.network, session.id, Objective())
+    mean = float(session.counts[session.split().train].mean())
+    best = (counts - counts * counts.log()) / mean
     for task in TASKS:
-        loss = float(teacher.task_loss(task, counts, torch.Generator().manual_seed(0)).detach())
+        loss = float(teacher.loss(task, counts, torch.Generator().manual_seed(0)).detach())
         assert best.min() <= loss <= best.max()
 
 

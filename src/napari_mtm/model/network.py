@@ -292,6 +292,25 @@ class Network(nn.Module, ABC):
         """Views of a session's own parameters, in a fixed order."""
         return [*self._by_unit(session), *self._by_session(session)]
 
+    def own_parameters(self, session: str) -> list[nn.Parameter]:
+        """Parameters that are one session's own."""
+        index = self.index(session)
+        found: list[nn.Parameter] = []
+        for name in self.own_parts:
+            parts = getattr(self, name)
+            if index < len(parts):  # a network may do without tokens
+                part = parts[index]
+                found += part.parameters() if isinstance(part, nn.Module) else [part]
+        return found
+
+    def forget(self, session: str) -> None:
+        """Remove a session and its own parameters."""
+        index = self.index(session)
+        for name in self.own_parts:
+            parts = getattr(self, name)
+            setattr(self, name, type(parts)(p for i, p in enumerate(parts) if i != index))
+        del self.sessions[session]
+
     def copy_units(self, source: str, target: str) -> None:
         """Give the units of one session that another has too the other's parameters."""
         rows = {name: row for row, name in enumerate(self.sessions[source].ids)}

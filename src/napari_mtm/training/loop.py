@@ -1,122 +1,303 @@
-"""The loop: batches of trials, one session each, from counts that live on the device."""
+"""The loop: steps, validations, saves and reports, until the steps are done or someone stops it."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from types import FrameType
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from torch import Tensor
 
-from napari_mtm.errors import MtmError
+from napari_mtm.errors import Cancelled, MtmError
+from napari_mtm.masking.tasks import Task
 from napari_mtm.model.model import Model
 from napari_mtm.model.network import Default
 from napari_mtm.progress import Progress, silent
-from napari_mtm.recording.session import Session
-from napari_mtm.training.objective import ALL_TASKS, Objective, Teacher
+from napari_mtm.training.objective import KINDS
+from napari_mtm.training.run import Run, Standing, Status
+from napari_mtm.training.settings import Settings
 from napari_mtm.training.start import start
+from napari_mtm.training.trainer import Lesson, Trainer, check
+from napari_mtm.training.validation import Exam, validate
+from napari_mtm.training.world import ALONE, World
+
+_FLUSH_STEPS = 10
+SAVE_SECONDS = 30.0
+"""A run that is killed loses at most about so much."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How long and how fast to train.
+class Report:
+    """What a run says of itself while it goes on.
 
-    `warm_up` is the share of the steps in which the learning rate rises to `rate`; it
-    then falls along a cosine. `clip` bounds the length of the gradient, 0 for no bound.
+    `losses` are means since the last report, `validation` is there where one was just
+    made.
     """
 
-    steps: int = 1500
-    batch: int = 16
-    rate: float = 2e-3
-    decay: float = 0.01
-    warm_up: float = 0.1
-    clip: float = 1.0
-    seed: int = 0
-    objective: Objective = ALL_TASKS
+    step: int
+    steps: int
+    losses: Mapping[str, float]
+    validation: Mapping[Task, float] | None
+    best: float | None
+    best_step: int | None
+    trials_per_second: float
+    seconds_left: float
 
-    @classmethod
-    def published(
-        cls, objective: Objective | None = None, *, steps: int = 1500, rate: float = 1e-4
-    ) -> "Settings":
-        """Return the paper's settings: a learning rate of 1e-4, and no clipping."""
-        return cls(
-            steps=steps,
-            rate=rate,
-            warm_up=0.15,
-            clip=0.0,
-            objective=objective or Objective.published(),
-        )
+
+Watch = Callable[[Report], None]
+
+
+def unwatched(report: Report) -> None:
+    """Look away."""
 
 
 def train(
     model: Model,
-    sessions: Mapping[str, tuple[Session, npt.NDArray[np.intp]]],
+    lessons: Mapping[str, Lesson],
     settings: Settings | None = None,
     *,
     progress: Progress = silent,
 ) -> list[float]:
-    """Train a model on some trials of sessions that it has parameters for.
+    """Train a model in memory, without validation or record; return the loss of each step.
 
-    `sessions` gives a session and its training trials by id; each step draws one of
-    them. Sessions that the weights were never trained on are given a start in closed
-    form. Returns the loss of each step. The model is left ready to predict.
+    Sessions that the weights were never trained on are first given a start in closed
+    form. The model is left ready to predict.
     """
     settings = settings or Settings()
-    device, network = model.device, model.network
-    for name, (_, trials) in sessions.items():
-        if name not in network.sessions or not len(trials):
-            raise MtmError(f"Session {name} has no trials to train on, or no parameters.")
-    counts = {
-        name: torch.as_tensor(session.counts[trials], device=device)
-        for name, (session, trials) in sessions.items()
-    }
-    teachers = {
-        name: Teacher(network, name, settings.objective, float(x.float().mean()) or 1.0)
-        for name, x in counts.items()
-    }
-    if isinstance(network, Default):
-        for name in counts.keys() - model.trained:
-            start(network, name, counts[name])
-    generator = torch.Generator(device).manual_seed(settings.seed)
-    optimiser = torch.optim.AdamW(
-        network.parameters(),
-        lr=settings.rate,
-        weight_decay=settings.decay,
-        fused=device.type == "cuda",
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _schedule(settings))
-    names = list(sessions)
+    begin(model, lessons)
+    trainer = Trainer(model, lessons, settings)
     losses = []
-    network.train()
+    with own_randomness(model):
+        while trainer.step < settings.steps:
+            losses.append(trainer.advance())
+            if trainer.step % _FLUSH_STEPS == 0:
+                mean = float(losses[-1].nanmean())
+                progress(trainer.step / settings.steps, f"training, loss {mean:.3f}")
+    model.network.eval()
+    return [float(parts.nanmean()) for parts in losses]
+
+
+def begin(model: Model, lessons: Mapping[str, Lesson]) -> None:
+    """Give sessions that the weights do not know a start; from now on they know them."""
+    check(model, lessons)
+    for name, lesson in lessons.items():
+        if isinstance(model.network, Default) and not model.knows(name):
+            counts = torch.as_tensor(lesson.session.counts[lesson.trials], device=model.device)
+            start(model.network, name, counts)
+    model.trained |= set(lessons)
+
+
+def carry_out(
+    run: Run,
+    trainer: Trainer,
+    exams: list[Exam],
+    *,
+    watch: Watch = unwatched,
+    world: World = ALONE,
+    save_seconds: float = SAVE_SECONDS,
+) -> None:
+    """Train as a run asks, from its last checkpoint on.
+
+    The model with the best mean over tasks of the validation scores is kept as the run's
+    best; without exams it is the last. Ctrl-C, SIGTERM and a `watch` that raises
+    Cancelled end it after the step in hand, with everything saved, and KeyboardInterrupt
+    or Cancelled is raised.
+    """
+    course = _Course(run, trainer, exams, watch, world, save_seconds)
+    held = run.held() if world.leads else nullcontext()
+    with held, own_randomness(trainer.model), _asked_to_stop() as asked:
+        try:
+            course.go(asked)
+        except Cancelled:
+            course.end("stopped", "It was stopped.")
+            raise
+        except MtmError as error:
+            course.end("failed", str(error))
+            raise
+
+
+@dataclass
+class _Course:
+    """What carrying out a run keeps in mind."""
+
+    run: Run
+    trainer: Trainer
+    exams: list[Exam]
+    watch: Watch
+    world: World
+    save_seconds: float
+    standing: Standing = field(default_factory=Standing)
+    pending: list[Tensor] = field(default_factory=list)
+    saved_at: float = field(default_factory=time.monotonic)
+    flushed_at: float = field(default_factory=time.monotonic)
+    first_step: int = 0
+    trials: int = 0
+
+    @property
+    def settings(self) -> Settings:
+        return self.trainer.settings
+
+    def go(self, asked: threading.Event) -> None:
+        self._resume()
+        trainer, steps = self.trainer, self.settings.steps
+        if not self.standing.step and self.world.leads:
+            self._check()  # what the start is worth
+        stop = False
+        while trainer.step < steps and not stop:
+            self.pending.append(trainer.advance())
+            last = trainer.step == steps
+            checking = last or self._due(self.settings.check_every)
+            if self.world.leads and (checking or self._due(_FLUSH_STEPS)):
+                self._flush(checking=checking)
+            patience = self.settings.patience
+            enough = bool(patience) and self.standing.without_gain >= patience
+            if self.world.any(asked.is_set(), trainer.model.device):
+                self.end("stopped", "It was stopped.")
+                raise KeyboardInterrupt
+            stop = checking and self.world.any(enough, trainer.model.device)
+            if time.monotonic() - self.saved_at > self.save_seconds:
+                self._save()
+        if self.world.leads and self.standing.best is None:
+            self.run.save_model(trainer.model, "best")  # there is no other to choose
+        ended = "It stopped early, with no further gain." if stop else ""
+        self.end("finished", ended)
+
+    def end(self, state: str, message: str) -> None:
+        """Save everything, and say how it ended."""
+        if not self.world.leads:
+            return
+        if self.pending:
+            self._flush(checking=False, quietly=True)
+        self.trainer.model.network.eval()
+        if state != "failed":
+            self._save()
+        self._tell(state, message)
+
+    def _resume(self) -> None:
+        found = self.run.checkpoint()
+        if found is not None:
+            tensors, self.standing = found
+            self.trainer.restore(tensors, self.standing.step)
+        self.first_step = self.trainer.step
+        if self.world.leads:
+            self.run.cut_log(self.trainer.step)
+            self._tell("running", "")
+
+    def _due(self, every: int) -> bool:
+        return bool(every) and self.trainer.step % every == 0
+
+    def _flush(self, *, checking: bool, quietly: bool = False) -> None:
+        """Write down the losses since the last time, validate where due, and report."""
+        now = time.monotonic()
+        taken = now - self.flushed_at
+        self.standing.seconds += taken
+        values = torch.stack(self.pending).cpu().numpy()
+        first = self.trainer.step - len(values) + 1
+        named = [_named(row) for row in values]
+        lines = [{"step": first + i, "losses": losses} for i, losses in enumerate(named)]
+        self.run.add_to_log(lines)
+        n_steps = len(self.pending)
+        self.pending = []
+        validation = self._check() if checking else None
+        self.flushed_at = time.monotonic()
+        settings, step = self.settings, self.trainer.step
+        if quietly:
+            return
+        left = (settings.steps - step) * taken / n_steps
+        drawn = ~np.isnan(values)
+        sums = np.where(drawn, values, 0).sum(axis=0)
+        means = np.where(drawn.any(axis=0), sums / drawn.sum(axis=0).clip(1), np.nan)
+        self.watch(
+            Report(
+                step=step,
+                steps=settings.steps,
+                losses=_named(means),
+                validation=validation,
+                best=self.standing.best,
+                best_step=self.standing.best_step,
+                trials_per_second=n_steps * settings.batch * settings.batches / taken,
+                seconds_left=left,
+            )
+        )
+
+    def _check(self) -> Mapping[Task, float] | None:
+        """Validate; keep the model where it is the best so far."""
+        if not self.exams:
+            return None
+        model, step = self.trainer.model, self.trainer.step
+        scores = validate(model, self.exams)
+        if not scores:
+            return None
+        score = sum(scores.values()) / len(scores)
+        self.run.add_to_log([{"step": step, "validation": scores}])
+        standing = self.standing
+        if standing.best is None or score > standing.best:
+            standing.best, standing.best_step, standing.without_gain = score, step, 0
+            self.run.save_model(model, "best")
+        else:
+            standing.without_gain += 1
+        self._save()
+        return scores
+
+    def _save(self) -> None:
+        self.saved_at = time.monotonic()
+        if not self.world.leads:
+            return
+        self.standing.step = self.trainer.step
+        self.run.save_checkpoint(self.trainer.state(), self.standing)
+        self.run.save_model(self.trainer.model, "last")
+        self._tell("running", "")
+
+    def _tell(self, state: str, message: str) -> None:
+        self.run.set_status(
+            Status(
+                state=state,  # type: ignore[arg-type]
+                step=self.trainer.step,
+                steps=self.settings.steps,
+                best=self.standing.best,
+                best_step=self.standing.best_step,
+                seconds=self.standing.seconds,
+                message=message,
+            )
+        )
+
+
+def _named(row: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]") -> dict[str, float]:
+    """Losses by kind of mask, those that were drawn."""
+    pairs = zip(KINDS, row.tolist(), strict=True)
+    return {kind: value for kind, value in pairs if not math.isnan(value)}
+
+
+@contextmanager
+def own_randomness(model: Model) -> Iterator[None]:
+    """Leave torch's global generators as they were."""
+    device = model.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(settings.seed)
-        for step in range(settings.steps):
-            drawn = torch.randint(len(names), (1,), generator=generator, device=device)
-            name = names[int(drawn)]
-            stored = counts[name]
-            rows = torch.randint(len(stored), (settings.batch,), generator=generator, device=device)
-            loss = teachers[name].loss(stored[rows].float(), generator)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            if settings.clip:
-                torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
-            optimiser.step()
-            schedule.step()
-            losses.append(loss.detach())
-            if step % 10 == 9:
-                progress((step + 1) / settings.steps, f"training, loss {float(losses[-1]):.3f}")
-    network.eval()
-    model.trained |= set(names)
-    return [float(value) for value in losses]
+        yield
 
 
-def _schedule(settings: Settings) -> Callable[[int], float]:
-    rising = max(settings.warm_up * settings.steps, 1)
+@contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C or SIGTERM into a request; the second acts at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def share(step: int) -> float:
-        if step < rising:
-            return (step + 1) / rising
-        done = (step - rising) / max(settings.steps - rising, 1)
-        return 0.5 * (1 + math.cos(math.pi * done))
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    return share
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

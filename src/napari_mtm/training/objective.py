@@ -1,6 +1,5 @@
 """What a model is taught: to fill in what masks drawn at random keep from it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +11,10 @@ from napari_mtm.masking.tasks import TASKS, Task
 from napari_mtm.model.network import Network, encode, log_rates
 
 Masking = Literal["all-tasks", "one-task", "temporal"]
+Kind = Task | Literal["temporal"]
+
+KINDS: tuple[Kind, ...] = (*TASKS, "temporal")
+"""What a batch may be masked by: a task, or random bins of all units."""
 
 
 @dataclass(frozen=True)
@@ -46,46 +49,40 @@ ALL_TASKS = Objective()
 
 
 class Teacher:
-    """The loss of batches of one session.
+    """The losses of batches of one session."""
 
-    `mean_rate` is the session's mean count per bin, which the loss is measured in.
-    """
-
-    def __init__(
-        self, network: Network, session: str, objective: Objective, mean_rate: float
-    ) -> None:
+    def __init__(self, network: Network, session: str, objective: Objective) -> None:
         self.network, self.session, self.objective = network, session, objective
-        self._scale = mean_rate
+        units = network.sessions[session]
+        self._scale = float(units.rates.mean()) or 1.0
         device = next(network.parameters()).device
-        regions: Sequence[str] = network.sessions[session].regions
-        self._layout = Layout.of(regions, power=objective.recipe.region_power, device=device)
+        self._layout = Layout.of(units.regions, power=objective.recipe.region_power, device=device)
 
-    def loss(self, counts: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the loss of a batch of counts (B, T, N), masked anew at each call."""
+    def losses(self, counts: Tensor, generator: torch.Generator) -> dict[Kind, Tensor]:
+        """Return the losses of a batch of counts (B, T, N), masked anew at each call."""
         masking = self.objective.masking
-        if masking == "all-tasks":
-            parts = [counts[k :: len(TASKS)] for k in range(len(TASKS))]
-            losses = [
-                self.task_loss(task, part, generator)
-                for task, part in zip(TASKS, parts, strict=True)
-                if len(part)
-            ]
-            return torch.stack(losses).mean()
         if masking == "temporal":
-            return self.task_loss(None, counts, generator)
-        drawn = torch.randint(len(TASKS), (1,), generator=generator, device=generator.device)
-        return self.task_loss(TASKS[int(drawn)], counts, generator)
+            return {"temporal": self.loss("temporal", counts, generator)}
+        if masking == "one-task":
+            drawn = torch.randint(len(TASKS), (1,), generator=generator, device=generator.device)
+            task = TASKS[int(drawn)]
+            return {task: self.loss(task, counts, generator)}
+        return {
+            task: self.loss(task, counts[k :: len(TASKS)], generator)
+            for k, task in enumerate(TASKS)
+            if k < len(counts)
+        }
 
-    def task_loss(self, task: Task | None, counts: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the loss of one task; without a task, of random bins of all units."""
+    def loss(self, kind: Kind, counts: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the loss of a batch under one kind of mask."""
         trials, bins, _ = counts.shape
-        if task is None:
+        if kind == "temporal":
             masks = draw_temporal(
                 trials=trials, bins=bins, device=counts.device, generator=generator
             )
         else:
             masks = draw(
-                task,
+                kind,
                 self.objective.recipe,
                 self._layout,
                 trials=trials,
@@ -95,7 +92,8 @@ class Teacher:
         network = self.network
         loadings = network.loadings(self.session)
         activity = network.activity(counts)
-        prompt = torch.tensor([TASKS.index(task or "neuron")], device=counts.device)
+        task: Task = "neuron" if kind == "temporal" else kind
+        prompt = torch.tensor([TASKS.index(task)], device=counts.device)
         latents = network.latents(
             encode(loadings, activity, masks.visible),
             prompt,

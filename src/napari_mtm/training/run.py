@@ -1,0 +1,268 @@
+"""A run: one training as a folder that can be watched, resumed, compared and undone.
+
+    run.json                what was asked: settings, sessions, environment
+    status.json             how far it is, and whether it runs, ended, stopped or failed
+    log.jsonl               losses of every step, and validations
+    start.safetensors       the weights that it began with
+    best.safetensors        those with the best validation
+    last.safetensors        those of the last save
+    checkpoint.safetensors  all that training goes on from
+
+Every file but the log is written beside its place and put there in one go. The log grows by
+lines; what was cut off in the last one is ignored.
+"""
+
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from napari_mtm import __version__
+from napari_mtm.errors import TrainingError
+from napari_mtm.masking.tasks import Task
+from napari_mtm.model.model import Model
+from napari_mtm.model.weights import load_model, save_model
+from napari_mtm.recording.store import replacing
+from napari_mtm.training.settings import Settings
+
+VERSION = 1
+
+Scope = Literal["units", "full"]
+State = Literal["running", "finished", "stopped", "failed", "interrupted"]
+
+
+_Kind = TypeVar("_Kind", bound=BaseModel)
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Taught(_Record):
+    """A session of a run: what it is, and where it can be opened again."""
+
+    id: str
+    title: str
+    source: str | None = None
+    trials: int
+
+
+class About(_Record):
+    """What was asked of a run."""
+
+    format: Literal["napari-mtm run"] = "napari-mtm run"
+    version: int = VERSION
+    kind: Literal["pretrain", "finetune"]
+    settings: Settings
+    scope: Scope = "full"
+    sessions: list[Taught]
+    begun: str
+    environment: dict[str, str]
+
+
+class Status(_Record):
+    """How far a run is.
+
+    `best` is the mean validation score over tasks, in bits per spike, at `best_step`.
+    """
+
+    state: State = "running"
+    step: int = 0
+    steps: int = 0
+    best: float | None = None
+    best_step: int | None = None
+    seconds: float = 0.0
+    message: str = ""
+
+
+class Standing(_Record):
+    """What a checkpoint knows besides tensors."""
+
+    step: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    best_step: int | None = None
+    without_gain: int = 0
+
+
+class Run:
+    """A training on disk. Make one with `Run.begin`, open one with `Run(folder)`.
+
+    Raises TrainingError where the folder holds no run, or one that cannot be read.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.about = _read(self.folder / "run.json", About)
+
+    @classmethod
+    def begin(
+        cls,
+        folder: str | Path,
+        model: Model,
+        *,
+        kind: Literal["pretrain", "finetune"],
+        settings: Settings,
+        sessions: list[Taught],
+        scope: Scope = "full",
+    ) -> "Run":
+        """Make the folder of a new run that starts with a model."""
+        folder = Path(folder)
+        if (folder / "run.json").exists():
+            raise TrainingError(
+                f"There is a run in {folder} already. Resume it, or choose another folder."
+            )
+        about = About(
+            kind=kind,
+            settings=settings,
+            scope=scope,
+            sessions=sessions,
+            begun=datetime.now(UTC).isoformat(timespec="seconds"),
+            environment=_environment(model),
+        )
+        save_model(model, folder / "start.safetensors")
+        _write(folder / "run.json", about)
+        return cls(folder)
+
+    @staticmethod
+    def is_in(folder: str | Path) -> bool:
+        """Whether a folder holds a run."""
+        return (Path(folder) / "run.json").is_file()
+
+    @property
+    def status(self) -> Status:
+        """How far the run is; "interrupted" where it was cut off and nobody goes on with it."""
+        path = self.folder / "status.json"
+        if not path.exists():
+            found = Status(steps=self.about.settings.steps)
+        else:
+            found = _read(path, Status)
+        if found.state == "running" and not self._is_held():
+            found.state = "interrupted"
+        return found
+
+    def set_status(self, status: Status) -> None:
+        """Write down how far the run is."""
+        _write(self.folder / "status.json", status)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from training in this folder, until this one ends."""
+        lock = FileLock(self.folder / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise TrainingError(f"The run in {self.folder} is being trained already.") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _is_held(self) -> bool:
+        path = self.folder / "lock"
+        if not path.exists():
+            return False
+        try:
+            with FileLock(path).acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def model(
+        self,
+        which: Literal["best", "last", "start"] = "best",
+        *,
+        device: str | torch.device | None = None,
+    ) -> Model:
+        """Load the run's weights; the best are the start's until a validation was better."""
+        path = self.folder / f"{which}.safetensors"
+        if which != "start" and not path.exists():
+            path = self.folder / "start.safetensors"
+        return load_model(path, device=device)
+
+    def log(self) -> list[dict[str, Any]]:
+        """Return the lines of the log, each with a `step`."""
+        path = self.folder / "log.jsonl"
+        if not path.exists():
+            return []
+        lines = path.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines[:-1]]  # after the last end there is nothing
+
+    def losses(self) -> dict[int, dict[str, float]]:
+        """Return the losses of each step by kind of mask."""
+        return {line["step"]: line["losses"] for line in self.log() if "losses" in line}
+
+    def validations(self) -> dict[int, dict[Task, float]]:
+        """Return validation scores of the steps that have them, bits per spike by task."""
+        return {line["step"]: line["validation"] for line in self.log() if "validation" in line}
+
+    def add_to_log(self, lines: list[dict[str, Any]]) -> None:
+        """Add lines to the log."""
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(text)
+
+    def cut_log(self, step: int) -> None:
+        """Take from the log what came after a step."""
+        kept = [json.dumps(line) + "\n" for line in self.log() if line["step"] <= step]
+        with replacing(self.folder / "log.jsonl") as file:
+            file.write("".join(kept).encode())
+
+    def save_checkpoint(self, tensors: Mapping[str, Tensor], standing: Standing) -> None:
+        """Keep what training goes on from."""
+        kept = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+        with replacing(self.folder / "checkpoint.safetensors") as file:
+            file.write(save(kept, {"standing": standing.model_dump_json()}))
+
+    def checkpoint(self) -> tuple[dict[str, Tensor], Standing] | None:
+        """Return what training goes on from, None where nothing was saved yet."""
+        path = self.folder / "checkpoint.safetensors"
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, "pt") as file:
+                standing = Standing.model_validate_json((file.metadata() or {})["standing"])
+                return {name: file.get_tensor(name) for name in file.keys()}, standing  # noqa: SIM118
+        except (SafetensorError, KeyError, ValidationError, OSError) as error:
+            raise TrainingError(f"{path} is damaged ({str(error).splitlines()[0]}).") from None
+
+    def save_model(self, model: Model, which: Literal["best", "last"]) -> None:
+        """Keep a model as the run's best or last."""
+        save_model(model, self.folder / f"{which}.safetensors")
+
+
+def _environment(model: Model) -> dict[str, str]:
+    return {
+        "napari-mtm": __version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "device": str(model.device),
+        "threads": str(torch.get_num_threads()),
+        "processes": os.environ.get("WORLD_SIZE", "1"),
+    }
+
+
+def _write(path: Path, record: BaseModel) -> None:
+    with replacing(path) as file:
+        file.write(record.model_dump_json(indent=1).encode())
+
+
+def _read(path: Path, kind: type[_Kind]) -> _Kind:
+    try:
+        return kind.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise TrainingError(f"There is no run in {path.parent}.") from None
+    except (OSError, ValidationError, ValueError) as error:
+        raise TrainingError(f"{path} cannot be read ({str(error).splitlines()[0]}).") from None

@@ -1,0 +1,61 @@
+"""How to train: all that, with the data and the weights to begin with, decides the result."""
+
+from dataclasses import dataclass
+
+from napari_mtm.training.objective import ALL_TASKS, Objective
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and how fast to train.
+
+    Attributes
+    ----------
+    steps
+        Updates of the weights.
+    batch, batches
+        Trials in a batch, all of one session, and batches in a step. Which sessions and
+        trials these are follows from the seed and the step alone, so that any number of
+        processes may share the batches of a step.
+    rate, warm_up
+        The learning rate rises to `rate` in this share of the steps, then falls along a
+        cosine.
+    decay
+        Weight decay.
+    clip
+        Bound of the length of the gradient, 0 for none.
+    seed
+        What all that is drawn follows from.
+    objective
+        How masks are drawn and errors weighed.
+    check_every
+        Steps between validations, 0 for one at the end alone.
+    patience
+        Validations without a new best after which training stops, 0 to never stop.
+
+    """
+
+    steps: int = 1500
+    batch: int = 16
+    batches: int = 1
+    rate: float = 2e-3
+    decay: float = 0.01
+    warm_up: float = 0.1
+    clip: float = 1.0
+    seed: int = 0
+    objective: Objective = ALL_TASKS
+    check_every: int = 100
+    patience: int = 0
+
+    @classmethod
+    def published(
+        cls, objective: Objective | None = None, *, steps: int = 1500, rate: float = 1e-4
+    ) -> "Settings":
+        """Return the paper's settings: a learning rate of 1e-4, and no clipping."""
+        return cls(
+            steps=steps,
+            rate=rate,
+            warm_up=0.15,
+            clip=0.0,
+            objective=objective or Objective.published(),
+        )

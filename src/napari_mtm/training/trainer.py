@@ -1,0 +1,208 @@
+"""One step of training after another, shared by all processes that train together."""
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from napari_mtm.errors import TrainingError
+from napari_mtm.model.model import Model
+from napari_mtm.recording.session import Session
+from napari_mtm.training.objective import KINDS, Teacher
+from napari_mtm.training.plan import batches_of, shares, trials_of
+from napari_mtm.training.settings import Settings
+from napari_mtm.training.world import ALONE, World
+
+SKIPPED_IN_A_ROW = 20
+"""Steps in a row without a finite gradient after which training gives up."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """A session, and which of its trials are trained on."""
+
+    session: Session
+    trials: npt.NDArray[np.intp]
+
+
+def check(model: Model, lessons: Mapping[str, Lesson]) -> None:
+    """Raise TrainingError where there is nothing to train."""
+    for name, lesson in lessons.items():
+        if name not in model.network.sessions or not len(lesson.trials):
+            raise TrainingError(f"Session {name} has no trials to train on, or no parameters.")
+
+
+class Trainer:
+    """Trains a model on lessons, step by step.
+
+    Counts of the sessions that this process draws from are kept on the model's device.
+    What is drawn follows from the settings' seed and `step` alone. Steps draw from
+    torch's global generator, which they seed: fork it around them.
+
+    Attributes
+    ----------
+    step
+        Steps taken.
+    skipped
+        Steps that changed nothing since their gradient was not finite.
+
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        lessons: Mapping[str, Lesson],
+        settings: Settings,
+        *,
+        trainable: Collection[str] | None = None,
+        world: World = ALONE,
+    ) -> None:
+        self.model, self.settings, self._world = model, settings, world
+        self.step = self.skipped = 0
+        self._skipped_in_a_row = 0
+        network, device = model.network, model.device
+        check(model, lessons)
+        self._names = list(lessons)
+        here = shares(len(self._names), settings.batches)
+        mine = {i for place in world.mine(settings.batches) for i in here[place]}
+        self._counts = {
+            i: torch.as_tensor(lessons[name].session.counts[lessons[name].trials], device=device)
+            for i, name in enumerate(self._names)
+            if i in mine
+        }
+        self._teachers = {
+            i: Teacher(network, self._names[i], settings.objective) for i in self._counts
+        }
+        self._parameters = {
+            name: parameter
+            for name, parameter in network.named_parameters()
+            if trainable is None or name in trainable
+        }
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(name in self._parameters)
+        self._of_sessions = {
+            id(p) for name in network.sessions for p in network.own_parameters(name)
+        }
+        self._generator = torch.Generator(device)
+        self._optimiser = torch.optim.AdamW(
+            self._parameters.values(),
+            lr=settings.rate,
+            weight_decay=settings.decay,
+            fused=device.type in ("cuda", "cpu"),
+        )
+
+    def advance(self) -> Tensor:
+        """Take a step; return its mean loss by kind of mask, NaN for those not drawn.
+
+        They are in the order of KINDS, and still on the device.
+        """
+        settings, network = self.settings, self.model.network
+        network.train()
+        batches = batches_of(
+            self.step,
+            n_sessions=len(self._names),
+            n_batches=settings.batches,
+            seed=settings.seed,
+        )
+        totals = torch.zeros(2, len(KINDS), device=self.model.device)
+        for place in self._world.mine(len(batches)):
+            batch = batches[place]
+            counts = self._counts[batch.session]
+            rows = trials_of(batch, len(counts), settings.batch)
+            self._generator.manual_seed(batch.seed)
+            torch.manual_seed(batch.seed)
+            some = counts[torch.as_tensor(rows, device=counts.device)].float()
+            losses = self._teachers[batch.session].losses(some, self._generator)
+            loss = torch.stack(list(losses.values())).mean() * batch.weight
+            loss.backward()  # type: ignore[no-untyped-call]
+            for kind, value in losses.items():
+                totals[:, KINDS.index(kind)] += torch.stack(
+                    [value.detach(), torch.ones_like(value)]
+                )
+        drawn = {self._names[batch.session] for batch in batches}
+        self._update([totals, *self._gradients(drawn)])
+        self.step += 1
+        return totals[0] / totals[1]
+
+    def _gradients(self, drawn: set[str]) -> list[Tensor]:
+        """Gradients of what the step's sessions share and own, zeros where there are none.
+
+        A session that was not drawn has none: its parameters rest.
+        """
+        network = self.model.network
+        own = {id(p) for name in drawn for p in network.own_parameters(name)}
+        found = []
+        for parameter in self._parameters.values():
+            if id(parameter) in self._of_sessions and id(parameter) not in own:
+                parameter.grad = None
+                continue
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            found.append(parameter.grad)
+        return found
+
+    def _update(self, sums: list[Tensor]) -> None:
+        """Add up over processes, and move the weights where the gradient is finite."""
+        self._world.add_up(sums)
+        gradients = sums[1:]
+        length = nn.utils.get_total_norm(gradients)
+        if bool(torch.isfinite(length)):
+            if self.settings.clip:
+                nn.utils.clip_grads_with_norm_(
+                    self._parameters.values(), self.settings.clip, length
+                )
+            for group in self._optimiser.param_groups:
+                group["lr"] = self.settings.rate * rate_share(self.step, self.settings)
+            self._optimiser.step()
+            self._skipped_in_a_row = 0
+        else:
+            self.skipped += 1
+            self._skipped_in_a_row += 1
+            if self._skipped_in_a_row == SKIPPED_IN_A_ROW:
+                raise TrainingError(
+                    f"Training broke down at step {self.step + 1}: the loss has not been finite "
+                    f"for {SKIPPED_IN_A_ROW} steps. Train again with a smaller learning rate."
+                )
+        self._optimiser.zero_grad()
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all tensors that training goes on from."""
+        tensors = {f"weights/{k}": v for k, v in self.model.network.state_dict().items()}
+        for name, parameter in self._parameters.items():
+            for key, value in self._optimiser.state.get(parameter, {}).items():
+                tensors[f"{key}/{name}"] = torch.as_tensor(value)
+        return tensors
+
+    def restore(self, tensors: Mapping[str, Tensor], step: int) -> None:
+        """Go on from `state` after so many steps; raises TrainingError where it does not fit."""
+        parts: dict[str, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            kind, _, name = key.partition("/")
+            parts.setdefault(kind, {})[name] = value
+        try:
+            self.model.network.load_state_dict(parts.pop("weights"))
+            for kind, found in parts.items():
+                for name, value in found.items():
+                    parameter = self._parameters[name]
+                    on = parameter.device if value.ndim else torch.device("cpu")
+                    if self.model.device.type == "cuda":
+                        on = parameter.device  # fused steps count on the device
+                    self._optimiser.state[parameter][kind] = value.to(on).clone()
+        except (KeyError, RuntimeError) as error:
+            raise TrainingError(
+                f"The checkpoint does not fit this run: {str(error).splitlines()[0]}"
+            ) from None
+        self.step = step
+
+
+def rate_share(step: int, settings: Settings) -> float:
+    """Return the share of the learning rate that a step is taken with."""
+    rising = max(settings.warm_up * settings.steps, 1)
+    if step < rising:
+        return (step + 1) / rising
+    done = (step - rising) / max(settings.steps - rising, 1)
+    return 0.5 * (1 + math.cos(math.pi * done))

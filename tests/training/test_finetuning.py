@@ -1,0 +1,149 @@
+"""Fine-tuning: a model learns one session more, and the one it came from stays as it was."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_mtm.errors import Cancelled, TrainingError, WeightsError
+from napari_mtm.model.model import Model, new_model
+from napari_mtm.recording.session import Session
+from napari_mtm.scoring.held_out import held_out_rates
+from napari_mtm.training.finetuning import finetune
+from napari_mtm.training.loop import Report, train
+from napari_mtm.training.settings import Settings
+from tests.training.waves import SMALL, lesson, waves
+
+QUICK = Settings(steps=30, check_every=10)
+
+
+@pytest.fixture(scope="module")
+def pretrained() -> Model:
+    session = waves(1)
+    model = new_model(session, sizes=SMALL, device="cpu")
+    train(model, lesson(session), Settings(steps=60))
+    return model
+
+
+def shared(model: Model) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.network.shared().items()}
+
+
+def same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def co_smoothing(model: Model, session: Session) -> float:
+    from napari_mtm.metrics import tally
+
+    test = session.split().test
+    rates = held_out_rates(model, session, "co-smoothing", test)
+    return float(tally(session.counts[test], rates).pooled_bits_per_spike())
+
+
+def test_a_session_is_learned(pretrained: Model, tmp_path: Path) -> None:
+    session = waves(2)
+    before = co_smoothing(pretrained, session)
+    tuned = finetune(pretrained, session, tmp_path / "run", settings=QUICK).model(device="cpu")
+    assert co_smoothing(tuned, session) > before + 0.1
+    assert tuned.knows(session)
+    assert session.id in tuned.readouts
+    assert not tuned.notes_on(session)
+
+
+def test_the_model_that_was_given_is_left_alone(pretrained: Model, tmp_path: Path) -> None:
+    session = waves(2)
+    weights, known = shared(pretrained), set(pretrained.network.sessions)
+    finetune(pretrained, session, tmp_path / "run", settings=QUICK)
+    assert same(shared(pretrained), weights)
+    assert not pretrained.knows(session)
+    assert set(pretrained.network.sessions) == known
+
+
+def test_a_session_that_was_only_looked_at_is_started_afresh(
+    pretrained: Model, tmp_path: Path
+) -> None:
+    session = waves(3)
+    attached = new_model(waves(1), sizes=SMALL, device="cpu")
+    attached.attach(session)  # neutral
+    start = finetune(attached, session, tmp_path, settings=QUICK).model("start", device="cpu")
+    assert bool(start.network.loadings(session.id).read.any())
+
+
+def test_units_alone_leave_what_sessions_share(pretrained: Model, tmp_path: Path) -> None:
+    session = waves(2)
+    run = finetune(pretrained, session, tmp_path, scope="units", settings=QUICK)
+    start, last = run.model("start", device="cpu"), run.model("last", device="cpu")
+    assert same(shared(start), shared(last))
+    assert not same(
+        {"": start.network.loadings(session.id).read}, {"": last.network.loadings(session.id).read}
+    )
+    whole = finetune(pretrained, session, tmp_path / "whole", settings=QUICK)
+    assert not same(shared(start), shared(whole.model("last", device="cpu")))
+
+
+def test_other_sessions_keep_their_units(pretrained: Model, tmp_path: Path) -> None:
+    run = finetune(pretrained, waves(2), tmp_path, settings=QUICK)
+    kept = run.model("last", device="cpu").network.own("waves1")
+    before = pretrained.network.own("waves1")
+    assert all(torch.equal(a, b) for a, b in zip(kept, before, strict=True))
+
+
+def test_a_known_session_goes_on_from_where_it_was(pretrained: Model, tmp_path: Path) -> None:
+    start = finetune(pretrained, waves(1), tmp_path, settings=QUICK).model("start", device="cpu")
+    ours, theirs = (model.network.loadings("waves1").read for model in (start, pretrained))
+    assert torch.equal(ours, theirs)
+
+
+def test_stopped_it_goes_on(pretrained: Model, tmp_path: Path) -> None:
+    def stop(report: Report) -> None:
+        if report.step == 10:
+            raise Cancelled
+
+    session = waves(2)
+    whole = finetune(pretrained, session, tmp_path / "whole", settings=QUICK)
+    with pytest.raises(Cancelled):
+        finetune(pretrained, session, tmp_path / "cut", settings=QUICK, watch=stop)
+    cut = finetune(pretrained, session, tmp_path / "cut", resume=True)
+    assert cut.losses() == whole.losses()
+
+
+def test_few_trials_can_be_asked_for(pretrained: Model, tmp_path: Path) -> None:
+    session = waves(2)
+    chosen = session.split().train[:3]
+    run = finetune(pretrained, session, tmp_path, settings=QUICK, trials=chosen)
+    assert run.about.sessions[0].trials == 3
+
+
+def test_what_does_not_fit_is_refused(pretrained: Model, tmp_path: Path) -> None:
+    short = Session.from_counts(np.ones((9, 30, 4), np.uint8), ["CA1"] * 4)
+    with pytest.raises(WeightsError, match="bins"):
+        finetune(pretrained, short, tmp_path / "short", settings=QUICK)
+    finetune(pretrained, waves(2), tmp_path / "run", settings=Settings(steps=1))
+    with pytest.raises(TrainingError, match="another session"):
+        finetune(pretrained, waves(3), tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("trials", "regions"),
+    [(3, ["CA1"] * 4), (30, ["CA1"]), (30, ["CA1", "DG"]), (2, ["CA1"] * 3)],
+)
+def test_small_sessions_train(
+    pretrained: Model, tmp_path: Path, trials: int, regions: list[str]
+) -> None:
+    counts = np.random.default_rng(0).poisson(0.5, (trials, 40, len(regions)))
+    session = Session.from_counts(counts, regions)
+    run = finetune(pretrained, session, tmp_path, settings=QUICK)
+    assert run.status.state == "finished"
+    rates = run.model(device="cpu").predict(
+        session.counts, np.zeros((40, len(regions)), bool), session=session
+    )
+    assert np.isfinite(rates).all()
+
+
+def test_a_session_without_spikes_trains(pretrained: Model, tmp_path: Path) -> None:
+    session = Session.from_counts(np.zeros((20, 40, 3)), ["CA1"] * 3)
+    run = finetune(pretrained, session, tmp_path, settings=QUICK)
+    assert run.status.step == 30
+    assert run.status.best is None

@@ -1,0 +1,211 @@
+"""Runs on disk: resumed as if never stopped, readable whatever happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_mtm.errors import Cancelled, TrainingError
+from napari_mtm.masking.tasks import TASKS
+from napari_mtm.training.loop import Report
+from napari_mtm.training.objective import Objective, Teacher
+from napari_mtm.training.pretraining import pretrain
+from napari_mtm.training.run import Run
+from napari_mtm.training.settings import Settings
+from tests.training.waves import SMALL, waves
+
+QUICK = Settings(steps=20, check_every=10)
+
+
+def stop_at(step: int):
+    def watch(report: Report) -> None:
+        if report.step >= step:
+            raise Cancelled
+
+    return watch
+
+
+def test_a_run_keeps_what_it_did(tmp_path: Path) -> None:
+    session = waves()
+    run = pretrain([session], tmp_path / "run", sizes=SMALL, settings=QUICK, device="cpu")
+    again = Run(tmp_path / "run")
+    assert again.about == run.about
+    assert again.about.settings == QUICK
+    assert again.about.environment["torch"] == torch.__version__
+    assert list(again.losses()) == list(range(1, 21))
+    assert all(set(losses) == set(TASKS) for losses in again.losses().values())
+    assert list(again.validations()) == [0, 10, 20]
+    status = again.status
+    assert (status.state, status.step, status.steps) == ("finished", 20, 20)
+    means = {s: np.mean(list(v.values())) for s, v in again.validations().items()}
+    assert status.best_step == max(means, key=means.__getitem__)
+    assert status.best == pytest.approx(max(means.values()))
+    counts, hidden = session.counts[:2], np.zeros(session.counts.shape[1:], bool)
+    for which in ("best", "last", "start"):
+        rates = again.model(which, device="cpu").predict(counts, hidden, session=session)
+        assert np.isfinite(rates).all()
+
+
+@pytest.mark.parametrize("objective", ["all-tasks", "one-task", "temporal"])
+def test_a_run_that_was_stopped_goes_on_as_if_it_never_had(tmp_path: Path, objective: str) -> None:
+    session = waves()
+    settings = Settings(steps=30, check_every=10, objective=Objective(masking=objective))
+
+    def go(folder: str, **options) -> Run:
+        return pretrain(
+            [session], tmp_path / folder, sizes=SMALL, settings=settings, device="cpu", **options
+        )
+
+    whole = go("whole")
+    with pytest.raises(Cancelled):
+        go("cut", watch=stop_at(10))
+    assert Run(tmp_path / "cut").status.state == "stopped"
+    cut = go("cut", resume=True)
+    assert cut.losses() == whole.losses()
+    assert cut.validations() == whole.validations()
+    ours, theirs = (
+        torch.cat([p.flatten() for p in run.model("last", device="cpu").network.parameters()])
+        for run in (cut, whole)
+    )
+    assert torch.equal(ours, theirs)
+
+
+def test_a_run_is_not_begun_twice(tmp_path: Path) -> None:
+    pretrain([waves()], tmp_path, sizes=SMALL, settings=Settings(steps=1), device="cpu")
+    with pytest.raises(TrainingError, match="already"):
+        pretrain([waves()], tmp_path, sizes=SMALL, settings=Settings(steps=1), device="cpu")
+
+
+def test_a_run_of_other_sessions_is_not_resumed(tmp_path: Path) -> None:
+    pretrain([waves()], tmp_path, sizes=SMALL, settings=Settings(steps=1), device="cpu")
+    with pytest.raises(TrainingError, match="other sessions"):
+        pretrain([waves(1)], tmp_path, resume=True, device="cpu")
+
+
+def test_a_folder_without_a_run_says_so(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no run in"):
+        Run(tmp_path)
+
+
+def test_two_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    run = pretrain([waves()], tmp_path, sizes=SMALL, settings=Settings(steps=1), device="cpu")
+    with run.held(), pytest.raises(TrainingError, match="being trained already"):
+        pretrain([waves()], tmp_path, resume=True, device="cpu")
+
+
+def test_half_a_line_in_the_log_is_ignored(tmp_path: Path) -> None:
+    run = pretrain([waves()], tmp_path, sizes=SMALL, settings=Settings(steps=3), device="cpu")
+    before = run.log()
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 4, "los')
+    assert run.log() == before
+
+
+def test_training_stops_early_without_gain(tmp_path: Path) -> None:
+    settings = Settings(steps=60, check_every=5, patience=2, rate=0.0)
+    run = pretrain([waves()], tmp_path, sizes=SMALL, settings=settings, device="cpu")
+    assert (run.status.state, run.status.step, run.status.best_step) == ("finished", 10, 0)
+    assert "early" in run.status.message
+
+
+def test_a_session_without_validation_trials_keeps_the_last_weights(tmp_path: Path) -> None:
+    session = waves(trials=2)
+    assert not len(session.split().validation)
+    run = pretrain([session], tmp_path, sizes=SMALL, settings=QUICK, device="cpu")
+    assert run.status.best is None
+    ours, last = (
+        torch.cat([p.flatten() for p in run.model(which, device="cpu").network.parameters()])
+        for which in ("best", "last")
+    )
+    assert torch.equal(ours, last)
+
+
+def test_a_loss_that_is_not_finite_fails_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss = Teacher.loss
+    monkeypatch.setattr(Teacher, "loss", lambda *asked: loss(*asked) * torch.nan)
+    with pytest.raises(TrainingError, match="smaller learning rate"):
+        pretrain([waves()], tmp_path, sizes=SMALL, settings=Settings(steps=99), device="cpu")
+    status = Run(tmp_path).status
+    assert status.state == "failed"
+    assert "smaller learning rate" in status.message
+    weights = Run(tmp_path).model(device="cpu").network.state_dict()
+    assert all(torch.isfinite(tensor).all() for tensor in weights.values())
+
+
+CHILD = """
+import sys
+from napari_mtm.training.pretraining import pretrain
+from napari_mtm.training.settings import Settings
+from tests.training.waves import SMALL, waves
+
+print("ready", flush=True)
+pretrain([waves()], sys.argv[1], sizes=SMALL, device="cpu", resume=True,
+         settings=Settings(steps=100_000, check_every=20),
+         watch=lambda report: print(report.step, flush=True))
+"""
+
+
+def child(folder: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def test_killed_it_is_marked_and_goes_on(tmp_path: Path) -> None:
+    with child(tmp_path) as process:
+        until(process, 40)
+        assert Run(tmp_path).status.state == "running"
+        process.kill()
+    run = Run(tmp_path)
+    assert run.status.state == "interrupted"
+    saved = run.status.step
+    assert saved >= 40
+    with child(tmp_path) as process:
+        assert until(process, 0) == saved + 10
+        process.kill()
+
+
+def test_ctrl_c_saves_and_ends(tmp_path: Path) -> None:
+    with child(tmp_path) as process:
+        until(process, 10)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=30)
+    assert "KeyboardInterrupt" in error
+    run = Run(tmp_path)
+    assert run.status.state == "stopped"
+    tensors, standing = run.checkpoint()
+    assert standing.step == run.status.step == max(run.losses())
+    assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
+
+
+def until(process: subprocess.Popen[str], step: int) -> int:
+    """Wait until a child is at a step or beyond; return it."""
+    timer = threading.Timer(60, process.kill)
+    timer.start()
+    try:
+        for line in process.stdout:
+            if line.strip().isdigit() and int(line) >= step:
+                return int(line)
+    finally:
+        timer.cancel()
+    raise AssertionError(process.stderr.read())
+
+
+def test_a_status_is_whole_json(tmp_path: Path) -> None:
+    pretrain([waves()], tmp_path, sizes=SMALL, settings=Settings(steps=1), device="cpu")
+    for name in ("run.json", "status.json"):
+        json.loads((tmp_path / name).read_text())
