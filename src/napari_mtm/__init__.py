@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from napari_mtm.recording.session import Session as Session
     from napari_mtm.recording.store import save_session as save_session
     from napari_mtm.scoring.evaluate import evaluate as evaluate
+    from napari_mtm.training.finetuning import finetune as finetune
+    from napari_mtm.training.pretraining import pretrain as pretrain
+    from napari_mtm.training.run import Run as Run
+    from napari_mtm.training.settings import Settings as Settings
 
 _HOMES = {
     "Cancelled": "napari_mtm.errors",
@@ -30,11 +34,15 @@ _HOMES = {
     "Mask": "napari_mtm.masking.mask",
     "Model": "napari_mtm.model.model",
     "Reconstruction": "napari_mtm.model.reconstruction",
+    "Run": "napari_mtm.training.run",
     "Session": "napari_mtm.recording.session",
+    "Settings": "napari_mtm.training.settings",
     "evaluate": "napari_mtm.scoring.evaluate",
+    "finetune": "napari_mtm.training.finetuning",
     "import_published": "napari_mtm.model.importing",
     "load_model": "napari_mtm.model.weights",
     "new_model": "napari_mtm.model.model",
+    "pretrain": "napari_mtm.training.pretraining",
     "save_model": "napari_mtm.model.weights",
     "open_session": "napari_mtm.recording.opening",
     "save_session": "napari_mtm.recording.store",
@@ -47,13 +55,17 @@ __all__ = [
     "Model",
     "MtmError",
     "Reconstruction",
+    "Run",
     "Session",
+    "Settings",
     "__version__",
     "evaluate",
+    "finetune",
     "import_published",
     "load_model",
     "new_model",
     "open_session",
+    "pretrain",
     "save_model",
     "save_session",
     "survey_source",

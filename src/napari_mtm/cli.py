@@ -6,17 +6,21 @@ sentences on stderr), 130 interrupted.
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from napari_mtm import __version__
 from napari_mtm.errors import MtmError
-from napari_mtm.progress import Progress
+from napari_mtm.terminal import bar, training
 
 if TYPE_CHECKING:
     from napari_mtm.recording.preparation import Preparation
+    from napari_mtm.recording.session import Session
+    from napari_mtm.training.objective import Masking
+    from napari_mtm.training.run import Run
+    from napari_mtm.training.settings import Settings
 
 Command = Callable[[argparse.Namespace], None]
 
@@ -74,6 +78,33 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--units", type=int, default=300, metavar="N", help="good units, default 300")
     sub.add_argument("--trials", type=int, default=400, metavar="N", help="default 400")
     sub.add_argument("--regions", metavar="A,B,...", help="default VISa,CA1,DG,LP,PO")
+
+    sub = add("pretrain", _pretrain, "train a new model on many sessions; also under torchrun")
+    sub.add_argument(
+        "sources",
+        nargs="*",
+        metavar="STORE",
+        help="prepared sessions, or folders of them; also what `open` takes",
+    )
+    sub.add_argument("--preset", choices=("default", "published"), default="default")
+    sub.add_argument(
+        "--masking",
+        choices=("all-tasks", "one-task", "temporal"),
+        help="masks of a batch: of all tasks, of one drawn at random (the paper's), or random "
+        "bins of all units (the paper's baseline); default as the preset has it",
+    )
+    _add_training(sub)
+
+    sub = add("finetune", _finetune, "train a model on one session more")
+    sub.add_argument("--model", metavar="M", help="file of weights to begin with")
+    sub.add_argument("--session", metavar="S", help="what `open` takes")
+    sub.add_argument(
+        "--scope",
+        choices=("units", "full"),
+        default="full",
+        help="which weights move: the session's units alone, or all (default)",
+    )
+    _add_training(sub)
 
     sub = add("evaluate", _evaluate, "score a model on the paper's four tests, beside baselines")
     sub.add_argument("--model", required=True, metavar="M", help="file of weights")
@@ -141,6 +172,30 @@ def _add_source(parser: argparse.ArgumentParser, nargs: str | None = None) -> No
     parser.add_argument("--bin-size", type=float, default=0.02, metavar="S", help="default 0.02")
 
 
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    """Add what pretraining and fine-tuning share; what is not given is as the preset has it."""
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run in --out, if there is one, with its own settings and sessions",
+    )
+    parser.add_argument("--steps", type=int, metavar="N")
+    parser.add_argument("--batch", type=int, metavar="N", help="trials in a batch")
+    parser.add_argument(
+        "--batches", type=int, metavar="N", help="batches in a step, shared by all processes"
+    )
+    parser.add_argument("--rate", type=float, metavar="R", help="highest learning rate")
+    parser.add_argument("--seed", type=int, metavar="N")
+    parser.add_argument("--check-every", type=int, metavar="N", help="steps between validations")
+    parser.add_argument(
+        "--patience", type=int, metavar="N", help="validations without gain before stopping early"
+    )
+    parser.add_argument("--device", help='such as "cpu" or "cuda"; default the GPU if there is one')
+    parser.add_argument("--one", metavar="DIR", help="ONE cache folder, used offline")
+    parser.add_argument("--units", choices=("good", "all"), default="good", help="default good")
+
+
 def _preparation(options: argparse.Namespace) -> "Preparation":
     from napari_mtm.recording.preparation import Preparation
 
@@ -191,7 +246,7 @@ def _prepare(options: argparse.Namespace) -> None:
     preparation = _preparation(options)
     files = find_files(options.source, one=options.one)
     out = store_path(options.out, files.name)
-    with _progress("preparing") as progress:
+    with bar("preparing") as progress:
         session = prepare(read_recording(files), preparation, progress=progress)
     save_session(session, out)
     print(open_session(out).describe())
@@ -204,10 +259,117 @@ def _simulate(options: argparse.Namespace) -> None:
 
     regions = {"areas": tuple(options.regions.split(","))} if options.regions else {}
     recipe = Recipe(options.seed, options.units, options.trials, **regions)
-    with _progress("simulating") as progress:
+    with bar("simulating") as progress:
         folders = simulate(options.out, recipe, animals=options.animals, progress=progress)
     for folder in folders:
         print(folder)
+
+
+def _pretrain(options: argparse.Namespace) -> None:
+    from napari_mtm.training.pretraining import pretrain
+
+    sources = _sources_of_run(options) or [
+        str(path)
+        for source in options.sources
+        for path in (sorted(Path(source).glob("*.mtm")) or [source])
+    ]
+    if not sources:
+        raise MtmError("There is nothing to train on: name prepared sessions, or a run to resume.")
+    sessions = [_open_to_train(source, options) for source in sources]
+    with training() as watch:
+        run = pretrain(
+            sessions,
+            options.out,
+            preset=options.preset,
+            settings=_settings(options, options.preset, options.masking),
+            sources={s.id: _lasting(at) for s, at in zip(sessions, sources, strict=True)},
+            resume=options.resume,
+            watch=watch,
+            device=options.device,
+        )
+    _print_run(run)
+
+
+def _finetune(options: argparse.Namespace) -> None:
+    from napari_mtm.model.weights import load_model
+    from napari_mtm.training.finetuning import finetune
+    from napari_mtm.training.run import Run
+
+    recorded = _sources_of_run(options)
+    if recorded:
+        model = Run(options.out).model("start", device=options.device)
+        source = recorded[0]
+    elif options.model and options.session:
+        model, source = load_model(options.model, device=options.device), options.session
+    else:
+        raise MtmError("Name --model and --session to train, or a run to --resume in --out.")
+    session = _open_to_train(source, options)
+    with training() as watch:
+        run = finetune(
+            model,
+            session,
+            options.out,
+            scope=options.scope,
+            settings=_settings(options, model.preset, None),
+            source=_lasting(source),
+            resume=options.resume,
+            watch=watch,
+        )
+    _print_run(run)
+
+
+def _sources_of_run(options: argparse.Namespace) -> list[str]:
+    """Where the sessions of a run that is resumed can be opened, nothing for a new run."""
+    from napari_mtm.training.run import Run
+
+    if not (options.resume and Run.is_in(options.out)):
+        return []
+    sessions = Run(options.out).about.sessions
+    lost = [session.title for session in sessions if session.source is None]
+    if lost:
+        raise MtmError(f"The run does not say where {lost[0]} is; resume it from Python.")
+    return [session.source for session in sessions if session.source is not None]
+
+
+def _open_to_train(source: str, options: argparse.Namespace) -> "Session":
+    from napari_mtm.recording.opening import open_session
+
+    with bar(f"opening {source}") as progress:
+        return open_session(source, one=options.one, units=options.units, progress=progress)
+
+
+def _lasting(source: str) -> str:
+    """Name a source so that it is found from any folder."""
+    path = Path(source)
+    return str(path.resolve()) if path.exists() else source
+
+
+def _settings(options: argparse.Namespace, preset: str, masking: "Masking | None") -> "Settings":
+    from napari_mtm.training.settings import Settings
+
+    settings = Settings.published() if preset == "published" else Settings()
+    if masking is not None:
+        settings = replace(settings, objective=replace(settings.objective, masking=masking))
+    names = ("steps", "batch", "batches", "rate", "seed", "check_every", "patience")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    least = {"steps": 1, "batch": 1, "batches": 1}
+    for name, value in given.items():
+        if value < least.get(name, 0):
+            flag = name.replace("_", "-")
+            raise MtmError(f"--{flag} {value} is too small; it is at least {least.get(name, 0)}.")
+    return replace(settings, **given)
+
+
+def _print_run(run: "Run") -> None:
+    status = run.status
+    print(f"{status.state}, {status.step} of {status.steps} steps in {status.seconds:.0f} s")
+    if status.message:
+        print(status.message)
+    if status.best is not None and status.best_step is not None:
+        scores = run.validations()[status.best_step]
+        best = ", ".join(f"{task} {value:.3f}" for task, value in scores.items())
+        print(f"best at step {status.best_step}, validation bits/spike: {best}")
+    print(run.folder / "best.safetensors")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -223,7 +385,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         if not name or not path or name in others:
             raise MtmError(f"--other {text} must be NAME=FILE, with a name of its own.")
         others[name] = load_model(path, device=options.device)
-    with _progress("opening") as progress:
+    with bar("opening") as progress:
         session = open_session(
             options.session,
             one=options.one,
@@ -232,7 +394,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             bin_size=model.grid.bin_size,
             progress=progress,
         )
-    with _progress("scoring") as progress:
+    with bar("scoring") as progress:
         found = evaluate(
             model,
             session,
@@ -268,17 +430,3 @@ def _cache(options: argparse.Namespace) -> None:
         print(f"{entry.size / 1e6:9.1f} MB  {entry.title}")
     total = sum(e.size for e in entries)
     print(f"{total / 1e6:9.1f} MB  in {len(entries)} sessions, in {cache.folder()}")
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Progress]:
-    """Show a bar on a terminal's stderr, nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=1.0)
-        yield lambda fraction, message: bar.update(task, completed=fraction, description=message)
