@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,6 +74,63 @@ def test_prepare_by_eid_into_a_folder(simulated, tmp_path):
     assert open_session(store).id == eid
 
 
+def test_prepare_of_several_is_a_table_and_says_what_failed(simulated, tmp_path, capsys):
+    first, second = sorted(simulated.glob("*/Subjects/*/*/*"))
+    (tmp_path / "list").write_text(f"# sessions\n\n  {second}\n/nowhere\n")
+    out = tmp_path / "O"
+    arguments = ["--out", str(out), "--workers", "1", "--units", "all"]
+    assert main(["prepare", str(first), "--from", str(tmp_path / "list"), *arguments]) == 2
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    for line, folder in zip(lines, (first, second), strict=False):
+        session = open_session(folder, units="all")
+        size = (out / f"{session.name.replace(' ', '_')}.mtm").stat().st_size / 1e6
+        found = f"{session.n_units} units {session.n_trials} trials {size:.1f} MB"
+        assert line.split() == [*session.title.split(), "done", *found.split()]
+    assert lines[2].split("  ")[0] == "/nowhere"
+    assert lines[2].endswith("  failed         There is no file or folder /nowhere.")
+    assert len(lines) == 3
+    assert captured.err == (
+        "napari-mtm: 1 of 3 sessions could not be prepared, as the table says; "
+        "the same command tries those again.\n"
+    )
+    assert main(["prepare", str(simulated), *arguments]) == 0
+    captured = capsys.readouterr()
+    assert [line.count("  there already  ") for line in captured.out.splitlines()] == [1, 1]
+    assert captured.err == ""
+
+
+def test_ctrl_c_leaves_no_process_and_the_next_run_goes_on(simulated, tmp_path, capsys):
+    out = tmp_path / "O"
+    arguments = ["prepare", str(simulated), "sample", "--out", str(out), "--workers", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "napari_mtm", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while process.poll() is None and not list(out.glob("SIM*.mtm")):
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # to all its processes, as a terminal does
+    # This returns when no process is left that could write.
+    written = process.communicate(timeout=30)
+    assert (process.returncode, *written) == (130, "", "napari-mtm: interrupted\n")
+    assert all(open_session(store).simulated for store in out.iterdir())
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "  there already  " in lines[0]
+    assert "  done  " in lines[-1]
+    assert len(list(out.iterdir())) == len(lines) == 3
+
+
+def test_a_list_that_cannot_be_read(tmp_path, capsys):
+    (tmp_path / "list").write_bytes(b"\xff\xfe")
+    assert main(["prepare", "--from", str(tmp_path / "list"), "--out", str(tmp_path / "O")]) == 2
+    assert "is no text" in capsys.readouterr().err
+    assert not (tmp_path / "O").exists()
+
+
 def test_cache_lists_and_clears(own_cache, sample_path, capsys):
     open_session(sample_path)
     assert main(["cache"]) == 0
@@ -90,6 +149,11 @@ def test_cache_lists_and_clears(own_cache, sample_path, capsys):
         (["info", "/nowhere"], "no file or folder /nowhere"),
         (["prepare", "sample", "--out", "/dev/null/x"], "Cannot write"),
         (["prepare", "sample", "--out", "x", "--bin-size", "0.3"], "whole number of bins"),
+        (["prepare", "--out", "{tmp}/x"], "name a SOURCE"),
+        (["prepare", "--from", "/dev/null", "--out", "{tmp}/x"], "nothing to prepare"),
+        (["prepare", "--from", "{tmp}/no", "--out", "{tmp}/x"], "Cannot read {tmp}/no: No such"),
+        (["prepare", "sample", "x", "--out", "/dev/null/x"], "cannot be a folder for stores"),
+        (["prepare", "sample", "x", "--out", "{tmp}/x", "--workers", "0"], "at least one worker"),
         (["simulate", "--out", "{tmp}/D", "--regions", "CA1,Atlantis"], "Atlantis is not"),
         (["simulate", "--out", "{tmp}/D", "--animals", "0"], "at least one animal"),
     ],
@@ -97,7 +161,7 @@ def test_cache_lists_and_clears(own_cache, sample_path, capsys):
 def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, message, capsys, tmp_path):
     assert main([a.format(tmp=tmp_path) for a in arguments]) == 2
     captured = capsys.readouterr()
-    assert message in captured.err
+    assert message.format(tmp=tmp_path) in captured.err
     assert captured.err.startswith("napari-mtm: ")
     assert captured.err.count("\n") == 1
     assert captured.out == ""

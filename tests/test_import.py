@@ -38,7 +38,7 @@ def test_import_is_cheap_and_loads_nothing_heavy():
 
 def test_sessions_need_neither_qt_nor_napari_nor_torch_nor_one():
     code = (
-        "import sys, napari_mtm; napari_mtm.open_session('sample');"
+        "import sys, napari_mtm, napari_mtm.recording.many; napari_mtm.open_session('sample');"
         f"print([m for m in {HEAVY[:8]!r} if m in sys.modules])"
     )
     assert python(code) == "[]"

@@ -67,9 +67,28 @@ def _parser() -> argparse.ArgumentParser:
     _add_source(sub, nargs="?")
     sub = add("info", _info, "say what a session holds before preparing it")
     _add_source(sub)
-    sub = add("prepare", _prepare, "bin a session once, to open it instantly afterwards")
-    _add_source(sub)
-    sub.add_argument("--out", type=Path, required=True, metavar="STORE", help="file to write")
+    sub = add("prepare", _prepare, "bin sessions once, to open them instantly afterwards")
+    _add_source(sub, nargs="*", default=())
+    sub.add_argument(
+        "--from",
+        dest="listed",
+        type=Path,
+        metavar="FILE",
+        help="prepare the sources in this file too, one on a line",
+    )
+    sub.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="STORE",
+        help="file to write, or for several sessions the folder to write them to",
+    )
+    sub.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes, default one per core; fewer need less memory",
+    )
 
     sub = add("simulate", _simulate, "write simulated sessions as a ONE cache")
     sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
@@ -152,11 +171,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_source(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
+def _add_source(
+    parser: argparse.ArgumentParser,
+    nargs: str | None = None,
+    default: str | Sequence[str] = "sample",
+) -> None:
     parser.add_argument(
         "source",
         nargs=nargs,
-        default="sample",
+        default=default,
         metavar="SOURCE",
         help='"sample", an ALF session folder, a prepared store, or an eid with --one',
     )
@@ -236,21 +259,69 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> None:
+    from napari_mtm.recording.opening import sessions_of
+
+    listed = _lines(options.listed) if options.listed else []
+    sources = [*options.source, *listed]
+    if not sources:
+        raise MtmError("There is nothing to prepare: name a SOURCE, or with --from a list of some.")
+    if listed or len(sources) > 1 or len(sessions_of(sources[0], one=options.one)) > 1:
+        _prepare_many(options, sources)
+    else:
+        _prepare_one(options, sources[0])
+
+
+def _prepare_one(options: argparse.Namespace, source: str) -> None:
     from napari_mtm.recording.opening import find_files, open_session
     from napari_mtm.recording.prepare import prepare
     from napari_mtm.recording.reading import read_recording
     from napari_mtm.recording.store import is_store, save_session, store_path
 
-    if is_store(Path(options.source)):
-        raise MtmError(f"{options.source} is a prepared session already.")
+    if is_store(Path(source)):
+        raise MtmError(f"{source} is a prepared session already.")
     preparation = _preparation(options)
-    files = find_files(options.source, one=options.one)
+    files = find_files(source, one=options.one)
     out = store_path(options.out, files.name)
     with bar("preparing") as progress:
         session = prepare(read_recording(files), preparation, progress=progress)
     save_session(session, out)
     print(open_session(out).describe())
     print(f"{'store':<11}{out} ({out.stat().st_size / 1e6:.1f} MB)")
+
+
+def _prepare_many(options: argparse.Namespace, sources: Sequence[str]) -> None:
+    from napari_mtm.recording.many import prepare_many
+
+    with _progress("preparing") as progress:
+        outcomes = prepare_many(
+            sources,
+            options.out,
+            _preparation(options),
+            one=options.one,
+            workers=options.workers,
+            progress=progress,
+        )
+    width = max((len(o.name) for o in outcomes), default=0)
+    for o in outcomes:
+        found = f"{o.units:6} units {o.trials:6} trials {o.size / 1e6:9.1f} MB"
+        print(f"{o.name:<{width}}  {o.status:<13}  {o.why or found}")
+    failed = sum(o.status == "failed" for o in outcomes)
+    if failed:
+        raise MtmError(
+            f"{failed} of {len(outcomes)} sessions could not be prepared, as the table says; "
+            "the same command tries those again."
+        )
+
+
+def _lines(file: Path) -> list[str]:
+    """Lines of a text file, without blank ones and comments."""
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except OSError as error:
+        raise MtmError(f"Cannot read {file}: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise MtmError(f"{file} is no text; --from needs a source on each line.") from None
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def _simulate(options: argparse.Namespace) -> None:

@@ -249,6 +249,16 @@ def test_sessions_in_a_cache(cache, alf, tmp_path):
     assert sessions_below(tmp_path) == [alf]
 
 
+def test_sessions_in_a_part_of_a_cache(alf, monkeypatch):
+    date, subject, subjects, lab, _ = alf.parents[:5]
+    for folder in (date, subject, subjects, lab):
+        assert sessions_below(folder) == [alf]
+    assert sessions_below(alf) == []
+    assert sessions_below(alf / "alf" / "_ibl_trials.table.pqt") == []
+    monkeypatch.chdir(subject)
+    assert [p.absolute() for p in sessions_below(Path())] == [alf]
+
+
 @pytest.mark.parametrize("content", [b"", b"nonsense"])
 def test_damaged_tables_do_not_keep_a_folder_from_opening(content, alf, tmp_path):
     (tmp_path / "sessions.pqt").write_bytes(content)

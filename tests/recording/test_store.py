@@ -2,6 +2,9 @@
 
 import errno
 import json
+import signal
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -13,7 +16,15 @@ from safetensors import safe_open
 from napari_mtm import Session, save_session
 from napari_mtm.errors import StoreError
 from napari_mtm.recording import store
-from napari_mtm.recording.store import is_store, open_store, store_path, store_title
+from napari_mtm.recording.store import (
+    is_store,
+    open_store,
+    remove_partial,
+    store_id,
+    store_origin,
+    store_path,
+    store_title,
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +39,8 @@ def test_what_comes_out_is_what_went_in(sample, stored):
     assert session == sample
     assert session.units.dtypes.tolist() == sample.units.dtypes.tolist()
     assert store_title(stored) == sample.title
+    assert store_id(stored) == sample.id
+    assert store_origin(stored) == ""
 
 
 def test_arrays_are_mapped_and_cannot_be_written(stored):
@@ -52,6 +65,13 @@ def test_the_same_session_gives_the_same_bytes(sample, stored, tmp_path):
 def test_sessions_with_little_in_them(tmp_path):
     bare = Session.from_counts(np.zeros((2, 3, 1)), ["CA1"], id="a b/c")
     save_session(bare, tmp_path / "bare.mtm")
+    assert open_store(tmp_path / "bare.mtm") == bare
+
+
+def test_a_store_says_what_it_was_made_of(tmp_path):
+    bare = Session.from_counts(np.zeros((2, 3, 1)), ["CA1"], id="a")
+    save_session(bare, tmp_path / "bare.mtm", origin="some files")
+    assert store_origin(tmp_path / "bare.mtm") == "some files"
     assert open_store(tmp_path / "bare.mtm") == bare
 
 
@@ -201,3 +221,18 @@ def test_an_interrupted_write_leaves_nothing(sample, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         save_session(sample, tmp_path / "store.mtm")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_had_written_can_be_removed(tmp_path):
+    path = tmp_path / "store.mtm"
+    code = (
+        "import os, signal; from pathlib import Path;"
+        "from napari_mtm.recording.store import replacing\n"
+        f"with replacing(Path({str(path)!r})): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    killed = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    assert [p.wait() for p in killed] == [-signal.SIGKILL] * 2
+    assert len(list(tmp_path.iterdir())) == 2
+    remove_partial(path, killed[0].pid)
+    (other,) = tmp_path.iterdir()
+    assert f"-{killed[1].pid}-" in other.name

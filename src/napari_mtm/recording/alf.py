@@ -25,6 +25,16 @@ _SESSION_PATH = re.compile(
 _FILE = re.compile(
     r"^(?:_[A-Za-z0-9]+_)?(?P<object>\w+)\.(?P<attribute>\w+)\..*?(?P<ext>[a-z0-9]+)$"
 )
+_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
+_SESSIONS = (
+    "*",
+    f"{_DATE}/*",
+    f"*/{_DATE}/*",
+    f"Subjects/*/{_DATE}/*",
+    f"*/Subjects/*/{_DATE}/*",
+)
+"""Where sessions lie below a date, a subject, a folder of subjects, a lab, and a ONE cache."""
+
 _EXTENSIONS = ("pqt", "npy", "csv", "safetensors")
 
 
@@ -158,9 +168,11 @@ def is_eid(text: str) -> bool:
 
 
 def sessions_below(folder: Path) -> list[Path]:
-    """ALF session folders in a ONE cache, by path."""
-    dates = folder.glob("*/Subjects/*/*/*") if folder.is_dir() else ()
-    return sorted(p for p in dates if _SESSION_PATH.search(p.as_posix()) and (p / "alf").is_dir())
+    """ALF session folders in a ONE cache, or in a part of one, by path."""
+    found = (p for places in _SESSIONS for p in folder.glob(places)) if folder.is_dir() else ()
+    return sorted(
+        p for p in found if _SESSION_PATH.search(p.absolute().as_posix()) and (p / "alf").is_dir()
+    )
 
 
 def session_name(path: str) -> str:

@@ -120,6 +120,13 @@ def find_files(source: str | Path, *, one: "One | str | Path | None" = None) -> 
     return FolderFiles(_only(below, path) if below else path)
 
 
+def sessions_of(source: str | Path, *, one: "One | str | Path | None" = None) -> list[str]:
+    """What a source stands for: the sessions in a folder of them, or itself."""
+    folder = one is None and str(source) != SAMPLE
+    below = sessions_below(Path(source)) if folder else []
+    return [str(session) for session in below] or [str(source)]
+
+
 def sample_folder() -> Path:
     """Return the ONE cache with the sample: in the package, or beside it in a checkout."""
     package = Path(__file__).parents[1]

@@ -80,10 +80,11 @@ class _Header(BaseModel):
     checksums: dict[str, list[int]]
 
 
-def save_session(session: Session, path: str | Path) -> None:
+def save_session(session: Session, path: str | Path, *, origin: str = "") -> None:
     """Write a session as a store, beside `path` first and then in its place.
 
-    Raises StoreError where it cannot be written; nothing half-written is left.
+    `origin` names what the session was made of, for `store_origin`. Raises
+    StoreError where it cannot be written; nothing half-written is left.
     """
     arrays: dict[str, npt.NDArray[Any]] = {"counts": session.counts}
     if session.rates is not None:
@@ -113,7 +114,7 @@ def save_session(session: Session, path: str | Path) -> None:
         behaviour=list(session.behaviour),
         checksums={name: _checksums(a) for name, a in arrays.items()},
     )
-    head = _encode(header, arrays)
+    head = _encode(header, arrays, origin)
     with replacing(Path(path)) as file:
         file.write(head)
         for array in arrays.values():
@@ -166,6 +167,16 @@ def store_title(path: Path) -> str:
     return titled(header.name, simulated=header.simulated)
 
 
+def store_id(path: Path) -> str:
+    """Id of the session in a store, from its header alone; raises StoreError as `open_store`."""
+    return _read_layout(path).header.id
+
+
+def store_origin(path: Path) -> str:
+    """What a store's session was made of, as it was saved with it; empty if nothing was said."""
+    return _read_layout(path).origin
+
+
 def store_path(out: Path, name: str) -> Path:
     """Where to write a store: `out` itself, or in the folder `out` under the session's name."""
     return out / (name.replace(" ", "_").replace("/", "_") + SUFFIX) if out.is_dir() else out
@@ -189,7 +200,7 @@ def replacing(path: Path) -> Iterator[Any]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}-", delete=False
+            dir=path.parent, prefix=_partial(path, os.getpid()), delete=False
         ) as file:
             temporary = Path(file.name)
             yield file
@@ -207,11 +218,26 @@ def replacing(path: Path) -> Iterator[Any]:
             temporary.unlink(missing_ok=True)
 
 
+def remove_partial(path: Path, process: int) -> None:
+    """Remove what a process that was killed had written for `path`."""
+    for file in path.parent.iterdir():
+        if file.name.startswith(_partial(path, process)):
+            file.unlink(missing_ok=True)
+
+
+def _partial(path: Path, process: int) -> str:
+    """How the name begins of a file that a process writes beside `path`."""
+    return f".{path.name}-{process}-"
+
+
 class _Layout:
     """Where the arrays of a store lie in its file."""
 
-    def __init__(self, header: _Header, tensors: Mapping[str, Any], start: int, size: int) -> None:
+    def __init__(
+        self, header: _Header, origin: str, tensors: Mapping[str, Any], start: int, size: int
+    ) -> None:
         self.header = header
+        self.origin = origin
         self.size = size
         self._tensors = tensors
         self._start = start
@@ -236,7 +262,7 @@ class _Layout:
         return np.memmap(path, dtype, "r", self._start + first, shape)
 
 
-def _encode(header: _Header, arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+def _encode(header: _Header, arrays: Mapping[str, npt.NDArray[Any]], origin: str) -> bytes:
     """Write what comes before the arrays: the length of a JSON text, and the text.
 
     The format is safetensors', written here so that arrays go to the file without
@@ -249,6 +275,7 @@ def _encode(header: _Header, arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
             "version": str(VERSION),
             "session_checksum": str(zlib.crc32(session.encode())),
             "session": session,
+            **({"origin": origin} if origin else {}),
         }
     }
     offset = 0
@@ -292,6 +319,7 @@ def _read_layout(path: Path) -> _Layout:
         version = int(metadata["version"])
         session = metadata["session"]
         checksum = int(metadata["session_checksum"])
+        origin = str(metadata.get("origin", ""))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise StoreError(f"{path} is damaged: its header cannot be read.") from None
     if version > VERSION:
@@ -305,7 +333,7 @@ def _read_layout(path: Path) -> _Layout:
         header = _Header.model_validate_json(session)
     except ValidationError as error:
         raise StoreError(f"{path} is damaged: {error.errors()[0]['msg']} in its header.") from None
-    return _Layout(header, tensors, 8 + len(text), size)
+    return _Layout(header, origin, tensors, 8 + len(text), size)
 
 
 def _bytes(array: npt.NDArray[Any]) -> memoryview:
