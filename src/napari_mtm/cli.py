@@ -292,7 +292,7 @@ def _prepare_one(options: argparse.Namespace, source: str) -> None:
 def _prepare_many(options: argparse.Namespace, sources: Sequence[str]) -> None:
     from napari_mtm.recording.many import prepare_many
 
-    with _progress("preparing") as progress:
+    with bar("preparing") as progress:
         outcomes = prepare_many(
             sources,
             options.out,
@@ -338,11 +338,10 @@ def _simulate(options: argparse.Namespace) -> None:
 
 def _pretrain(options: argparse.Namespace) -> None:
     from napari_mtm.training.pretraining import pretrain
+    from napari_mtm.training.world import leads
 
     sources = _sources_of_run(options) or [
-        str(path)
-        for source in options.sources
-        for path in (sorted(Path(source).glob("*.mtm")) or [source])
+        path for source in options.sources for path in _sessions_in(source, options.one)
     ]
     if not sources:
         raise MtmError("There is nothing to train on: name prepared sessions, or a run to resume.")
@@ -358,7 +357,8 @@ def _pretrain(options: argparse.Namespace) -> None:
             watch=watch,
             device=options.device,
         )
-    _print_run(run)
+    if leads():
+        _print_run(run)
 
 
 def _finetune(options: argparse.Namespace) -> None:
@@ -400,6 +400,14 @@ def _sources_of_run(options: argparse.Namespace) -> list[str]:
     if lost:
         raise MtmError(f"The run does not say where {lost[0]} is; resume it from Python.")
     return [session.source for session in sessions if session.source is not None]
+
+
+def _sessions_in(source: str, one: str | None) -> list[str]:
+    """What a source stands for: the stores in a folder of them, or what `prepare` makes of it."""
+    from napari_mtm.recording.opening import sessions_of
+
+    stores = sorted(Path(source).glob("*.mtm")) if one is None else []
+    return [str(store) for store in stores] or sessions_of(source, one=one)
 
 
 def _open_to_train(source: str, options: argparse.Namespace) -> "Session":

@@ -130,13 +130,21 @@ def test_bounds_are_spread_over_trials():
 
 
 def test_causal_hides_all_units_in_the_same_bins():
-    hidden, scored = drawn("causal")
+    hidden, scored = drawn("causal", replace(DEFAULT, future=0.0))
     assert torch.equal(hidden, hidden[..., :1].expand_as(hidden))
     assert torch.equal(hidden, scored)
 
 
-def test_half_of_the_causal_masks_hide_the_future():
-    hidden = drawn("causal", trials=2000)[0][..., 0]
+def test_of_the_future_what_comes_next_is_scored():
+    hidden, scored = drawn("causal", replace(DEFAULT, ahead=5), trials=500)
+    first = hidden[..., 0].int().argmax(dim=1)
+    time = torch.arange(BINS)
+    expected = (time >= first[:, None]) & (time < first[:, None] + 5)
+    assert torch.equal(scored, expected[..., None].expand_as(scored))
+
+
+def test_a_share_of_the_causal_masks_hides_the_future():
+    hidden = drawn("causal", replace(DEFAULT, future=0.5), trials=2000)[0][..., 0]
     later = hidden.int().diff(dim=1).ge(0).all(dim=1)
     assert later.float().mean() == pytest.approx(0.5, abs=0.04)
 

@@ -42,13 +42,15 @@ class Recipe:
     """How masks are drawn.
 
     Shares of units or bins that are hidden are drawn per trial between two bounds. A
-    share `future` of the causal masks hides all bins from some time on, the others
-    random bins. Regions are drawn per trial, or one for the whole batch.
+    share `future` of the causal masks hides all bins from some time on, and scores the
+    next `ahead`; the others hide random bins. Regions are drawn per trial, or one for
+    the whole batch.
     """
 
     units: tuple[float, float] = (0.05, 0.5)
     bins: tuple[float, float] = (0.1, 0.6)
-    future: float = 0.5
+    future: float = 1.0
+    ahead: int = 12
     region_power: float = 0.5
     region_per_trial: bool = True
 
@@ -82,11 +84,13 @@ def draw(
 
     if task == "causal":
         hidden = uniform(trials, bins, 1) < between(recipe.bins)
-        if recipe.future:
-            first = (bins * (0.4 + 0.6 * uniform(trials, 1, 1))).floor()
-            future = torch.arange(bins, device=device)[:, None] >= first
-            hidden = torch.where(uniform(trials, 1, 1) < recipe.future, future, hidden)
-        return Drawn(~hidden, hidden)
+        if not recipe.future:
+            return Drawn(~hidden, hidden)
+        first = (bins * (0.4 + 0.6 * uniform(trials, 1, 1))).floor()
+        time = torch.arange(bins, device=device)[:, None]
+        forecast = uniform(trials, 1, 1) < recipe.future
+        hidden = torch.where(forecast, time >= first, hidden)
+        return Drawn(~hidden, hidden & (~forecast | (time < first + recipe.ahead)))
 
     n_units = len(layout.regions)
     some = uniform(trials, 1, n_units) < between(recipe.units)

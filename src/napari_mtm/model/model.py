@@ -336,8 +336,8 @@ class Model:
             device = self.device
             loadings = self.loadings(key)
             x = torch.as_tensor(np.array(counts[part]), device=device)  # counts may be read-only
-            mask = hidden if hidden.ndim == 2 else hidden[part]
-            visible = torch.as_tensor(~mask, device=device).expand(x.shape)
+            mask = hidden[None] if hidden.ndim == 2 else hidden[part]
+            visible = torch.as_tensor(~mask, device=device)
             activity = network.activity(x)
             latents = network.latents(
                 encode(loadings, activity, visible),

@@ -33,6 +33,9 @@ from napari_mtm.model.units import Units
 RATE_FLOOR = 0.05
 """Added to a unit's mean square root of counts where its changes are measured by it."""
 
+LITTLE = 0.1
+"""Share of a window of a unit's own past that is little to judge by."""
+
 
 @dataclass(frozen=True)
 class PublishedSizes:
@@ -115,21 +118,35 @@ def decode(loadings: Loadings, latents: Tensor) -> Tensor:
 def log_rates(loadings: Loadings, latents: Tensor, activity: Tensor, visible: Tensor) -> Tensor:
     """Return log rates (B, T, N) of latents and of what is visible of each unit's own past.
 
-    `activity` and `visible` are those that were encoded. A unit that is hidden in all
+    `activity` and `visible`, which broadcasts to it and has as many axes, are those that were encoded. A unit that is hidden in all
     bins has no visible past: `decode` is enough for it.
     """
     rates = decode(loadings, latents)
     if loadings.own is None or loadings.centre is None:
         return rates
     seen = (activity - loadings.centre) * visible
-    kernels = own_kernels(loadings.own.shape[1], seen.shape[1]).to(seen.device)
+    there = visible.to(seen.dtype)
     change = torch.zeros_like(rates)
+    kernels = own_kernels(loadings.own.shape[1], seen.shape[1]).to(seen.device)
     for kernel, gain in zip(kernels, loadings.own.T, strict=True):
-        change = change + torch.matmul(kernel, seen) * gain
+        change = change + recent(kernel, seen, there) * gain
     # Rates go up in proportion to the past, not exponentially: one spike of a unit that is
     # nearly silent is a very large change.
     share = F.softplus(4 * (1 + change)).clamp(min=1e-6) / _UNCHANGED
     return rates + torch.log(share)
+
+
+def recent(kernel: Tensor, seen: Tensor, there: Tensor) -> Tensor:
+    """Average what was seen (B, T, N) before each bin, weighed by a kernel (T, T).
+
+    `there` is 1 where it was seen, and broadcasts to it. What was seen last counts for
+    as long as nothing else is, and for less where it was little.
+    """
+    if there.shape[1] == 1:
+        share = kernel.sum(dim=1)[:, None] * there
+    else:
+        share = torch.matmul(kernel, there)
+    return torch.matmul(kernel, seen) * ((1 + LITTLE) / (share + LITTLE))
 
 
 _UNCHANGED = F.softplus(torch.tensor(4.0)).item()

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from napari_mtm.model.network import RATE_FLOOR, Default, own_kernels
+from napari_mtm.model.network import RATE_FLOOR, Default, own_kernels, recent
 
 _SD = 4.0
 _SHRINK = 0.3
@@ -72,7 +72,9 @@ def start_own_past(network: Default, session: str, counts: Tensor) -> None:
         change = (part.float().sqrt() - centre) / (centre + RATE_FLOOR)
         for cut in range(bins - _AHEAD, 0, -_AHEAD):
             ahead = slice(cut, cut + _AHEAD)
-            past = torch.einsum("jts,bsn->jbtn", kernels[:, ahead, :cut], change[:, :cut])
+            seen = change[:, :cut]
+            there = seen.new_ones(1, cut, 1)
+            past = torch.stack([recent(kernel[ahead, :cut], seen, there) for kernel in kernels])
             gram += torch.einsum("jbtn,kbtn->njk", past, past)
             product += torch.einsum("jbtn,btn->nj", past, change[:, ahead])
     ridge = _RIDGE * gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] + 1e-6

@@ -54,6 +54,11 @@ class World:
 ALONE = World()
 
 
+def leads() -> bool:
+    """Whether this process is the only one, or the first of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def joined() -> Iterator[World]:
     """Join the processes that torchrun started; alone where it did not.
