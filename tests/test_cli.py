@@ -221,9 +221,7 @@ def scored(tmp_path_factory) -> Path:
     counts = rng.poisson(0.5, (20, 20, 6))
     session = Session.from_counts(counts, ["CA1"] * 4 + ["LP"] * 2, trials=trials(20), id="tiny")
     save_session(session, folder / "tiny.mtm")
-    sizes = DefaultSizes(
-        bins=20, width=16, layers=1, heads=2, hidden=16, rank=4, presence=2, head=4
-    )
+    sizes = DefaultSizes(bins=20, width=16, layers=1, heads=2, hidden=16, rank=4, head=4)
     moved = replace(session, window=(0.0, 0.4))
     for name, of in (("m", session), ("moved", moved)):
         model = new_model(of, "default", sizes=sizes, device="cpu")

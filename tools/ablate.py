@@ -103,7 +103,6 @@ VARIANTS = {
     "no linear path": Variant(lambda bins: OnlyTransformer(replace(SAME, bins=bins))),
     "no transformer": Variant(lambda bins: OnlyLinear(replace(SAME, bins=bins))),
     "no closed-form start": Variant(_ours(), started=False),
-    "no presence channels": Variant(_ours(presence=0)),
     "no own past": Variant(_ours(own=0)),
     "no RoPE": Variant(_ours(rope=False)),
     "one task a batch": Variant(

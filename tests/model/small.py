@@ -22,7 +22,6 @@ SIZES = {
         heads=2,
         hidden=32,
         rank=4,
-        presence=3,
         head=5,
         reach=4,
         own=2,

@@ -519,7 +519,7 @@ def test_sizes_that_lie_where_no_session_tells(tmp_path):
     save_model(model, tmp_path / "m")
     header, tensors = parts(tmp_path / "m")
     header["regions"], header["sizes"]["own"] = [], 100_000
-    width = 2 * header["sizes"]["rank"] + header["sizes"]["presence"] + header["sizes"]["head"]
+    width = 2 * header["sizes"]["rank"] + header["sizes"]["head"]
     tensors["shared/region_means"] = torch.zeros(0, width + 100_001)
     header["sessions"] = [
         {"id": "s", "units": list(map(str, range(50_000))), "regions": ["CA1"] * 50_000}

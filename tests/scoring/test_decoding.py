@@ -67,7 +67,7 @@ def shuffled(session: Session) -> Session:
 
 def small_model(session: Session) -> Model:
     sizes = DefaultSizes(
-        bins=session.n_bins, width=16, layers=1, heads=2, hidden=16, rank=6, presence=2, head=4
+        bins=session.n_bins, width=16, layers=1, heads=2, hidden=16, rank=6, head=4
     )
     return new_model(session, "default", sizes=sizes, device="cpu")
 

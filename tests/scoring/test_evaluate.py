@@ -28,7 +28,7 @@ SIZES = {
         bins=BINS, width=16, layers=1, heads=2, hidden=24, channels=10, inner=20
     ),
     "default": DefaultSizes(
-        bins=BINS, width=16, layers=1, heads=2, hidden=24, rank=6, presence=4, head=6, reach=5
+        bins=BINS, width=16, layers=1, heads=2, hidden=24, rank=6, head=6, reach=5
     ),
 }
 

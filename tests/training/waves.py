@@ -7,7 +7,7 @@ from napari_mtm.recording.session import Session
 from napari_mtm.training.trainer import Lesson
 
 BINS = 40
-SMALL = DefaultSizes(bins=BINS, width=16, layers=1, heads=2, hidden=16, rank=3, presence=2, head=4)
+SMALL = DefaultSizes(bins=BINS, width=16, layers=1, heads=2, hidden=16, rank=3, head=4)
 PAPER = PublishedSizes(
     bins=BINS, width=16, layers=1, heads=2, hidden=16, channels=8, inner=16, dropout=0.1
 )

@@ -62,10 +62,9 @@ class PublishedSizes:
 class DefaultSizes:
     """Sizes of our network.
 
-    `rank` components make the linear path, `presence` channels say which units are
-    visible, `head` is how much of the transformer reaches the rates, `reach` is how many
-    bins the linear path looks to either side, `own` how many time scales of its own past
-    a unit is given.
+    `rank` components make the linear path, `head` is how much of the transformer reaches
+    the rates, `reach` is how many bins the linear path looks to either side, `own` how
+    many time scales of its own past a unit is given.
     """
 
     bins: int = 100
@@ -74,7 +73,6 @@ class DefaultSizes:
     heads: int = 4
     hidden: int = 256
     rank: int = 24
-    presence: int = 8
     head: int = 48
     reach: int = 16
     own: int = 4
@@ -118,8 +116,9 @@ def decode(loadings: Loadings, latents: Tensor) -> Tensor:
 def log_rates(loadings: Loadings, latents: Tensor, activity: Tensor, visible: Tensor) -> Tensor:
     """Return log rates (B, T, N) of latents and of what is visible of each unit's own past.
 
-    `activity` and `visible`, which broadcasts to it and has as many axes, are those that were encoded. A unit that is hidden in all
-    bins has no visible past: `decode` is enough for it.
+    `activity` and `visible` are those that were encoded; `visible` broadcasts to
+    `activity` and has as many axes. A unit that is hidden in all bins has no visible
+    past: `decode` is enough for it.
     """
     rates = decode(loadings, latents)
     if loadings.own is None or loadings.centre is None:
@@ -502,7 +501,7 @@ class Default(Network):
         super().__init__()
         self.sizes: DefaultSizes = sizes
         self.regions: list[str] = []
-        self._parts = (sizes.rank, sizes.presence, sizes.rank + sizes.head, sizes.own, 1)
+        self._parts = (sizes.rank, sizes.rank + sizes.head, sizes.own, 1)
         self.region_means = nn.Parameter(torch.zeros(0, sum(self._parts)))  # (regions, ...)
         self.offsets = nn.ParameterList()
         self.session_tokens = nn.ParameterList()
@@ -510,7 +509,7 @@ class Default(Network):
         width = torch.logspace(math.log10(1.5), math.log10(sizes.reach / 2), sizes.rank)[:, None]
         self.kernel = nn.Parameter(-0.5 * (lags / width) ** 2)
         self.past_kernel = nn.Parameter(-torch.arange(2 * sizes.reach + 1) / (1.5 * width))
-        self.project = nn.Linear(2 * sizes.rank + sizes.presence + 1, sizes.width)
+        self.project = nn.Linear(2 * sizes.rank + 1, sizes.width)
         self.positions = nn.Parameter(0.02 * torch.randn(sizes.bins, sizes.width))
         self.prompts = nn.Embedding(len(TASKS), sizes.width)
         self.drop = nn.Dropout(sizes.input_dropout)
@@ -530,12 +529,11 @@ class Default(Network):
         device = self.region_means.device
         if not neutral:
             self.add_regions(units.regions)
-        rank, presence, _, _, _ = self._parts
+        rank = self.sizes.rank
         offsets = torch.zeros(len(units), sum(self._parts))
         if not neutral:
             offsets[:, :rank].normal_()
-            offsets[:, rank : rank + presence].normal_(std=0.5)
-            offsets[:, rank + presence : -1 - self.sizes.own].normal_(std=0.05)
+            offsets[:, rank : -1 - self.sizes.own].normal_(std=0.05)
         self._enter(units)
         self.offsets.append(nn.Parameter(offsets.to(device)))
         self.session_tokens.append(nn.Parameter(torch.zeros(self.sizes.width, device=device)))
@@ -547,18 +545,18 @@ class Default(Network):
         counts from their means; `weights` (N, rank) make log rates of these.
         """
         units = self.sessions[session]
-        rank, presence = self._parts[:2]
+        rank = self.sizes.rank
         means = self._region_rows(units)
         with torch.no_grad():
             offsets = self.offsets[self.index(session)]
             offsets[:, :rank] = components / self._read_scale(units) - means[:, :rank]
-            part = slice(rank + presence, rank + presence + rank)
+            part = slice(rank, 2 * rank)
             offsets[:, part] = weights - means[:, part]
 
     def set_own_past(self, session: str, gains: Tensor) -> None:
         """Start what a session's units make of their own past: `gains` (N, own)."""
         means = self._region_rows(self.sessions[session])
-        part = slice(sum(self._parts[:3]), sum(self._parts[:4]))
+        part = slice(sum(self._parts[:2]), sum(self._parts[:3]))
         with torch.no_grad():
             self.offsets[self.index(session)][:, part] = gains - means[:, part]
 
@@ -599,14 +597,14 @@ class Default(Network):
         """Return the loadings: region means plus offsets."""
         units = self.sessions[session]
         vectors = self._region_rows(units) + self.offsets[self.index(session)]
-        read, presence, write, own, bias = vectors.split(self._parts, dim=1)
+        read, write, own, bias = vectors.split(self._parts, dim=1)
         centre = torch.as_tensor(units.roots, device=read.device)[:, None]
         n = len(units)
         read = read * self._read_scale(units)
         share = read.new_full((n, 1), 1 / n)
         return Loadings(
-            read=F.pad(read, (0, self.sizes.presence + 1)),
-            present=torch.cat([-centre * read, presence / math.sqrt(n), share], dim=1),
+            read=F.pad(read, (0, 1)),
+            present=torch.cat([-centre * read, share], dim=1),
             shift=None,
             write=write,
             bias=_log(units.rates).to(read.device) + bias[:, 0],
@@ -625,10 +623,10 @@ class Default(Network):
     ) -> Tensor:
         """Return latents (B, T, rank + head): the linear path's, and the transformer's."""
         t = inputs.shape[1]
-        components, presence, seen = torch.split(inputs, [*self._parts[:2], 1], dim=-1)
+        components, seen = torch.split(inputs, [self.sizes.rank, 1], dim=-1)
         components = components * (seen + 1e-6).rsqrt()
         smooth = self._smooth(components, causal=causal)
-        x = self.project(torch.cat([smooth, components, presence, seen], dim=-1))
+        x = self.project(torch.cat([smooth, components, seen], dim=-1))
         x = x + self.positions[:t] + self.prompts(prompt).view(-1, 1, x.shape[-1])
         x = self.drop(x + self.session_tokens[self.index(session)])
         return torch.cat([smooth, self.head(self.trunk(x, causal=causal))], dim=-1)

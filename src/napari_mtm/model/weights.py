@@ -80,10 +80,15 @@ class _Header(_Strict):
     checksum: int
 
 
-def save_model(model: Model, path: str | Path) -> None:
+SHIPPED = ("sample", "pretrained")
+"""Weights in the package: fine-tuned on the sample, and as pretrained on simulated animals."""
+
+
+def save_model(model: Model, path: str | Path, *, half: bool = False) -> None:
     """Write the weights, the sessions they were trained on, and readouts, in one go.
 
-    Raises StoreError where that fails; nothing half-written is left.
+    With `half` they are rounded to 16 bits, for files half as large. Raises StoreError
+    where writing fails; nothing half-written is left.
     """
     network = model.network
     tensors = {f"shared/{name}": tensor for name, tensor in network.shared().items()}
@@ -100,7 +105,9 @@ def save_model(model: Model, path: str | Path) -> None:
     for count, parts in unclaimed.items():
         tensors |= {f"unclaimed/{count}/{name}": part for name, part in parts.items()}
     tensors |= {f"token/{i}": token for i, token in enumerate(tokens.values())}
-    tensors = {name: t.detach().cpu().float().clone().contiguous() for name, t in tensors.items()}
+    kept = torch.float16 if half else torch.float32
+    tensors = {name: t.detach().cpu().to(kept).clone() for name, t in tensors.items()}
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     try:
         header = _described(model, sessions)
     except ValidationError as error:
@@ -142,10 +149,11 @@ def _described(model: Model, sessions: list[Units]) -> _Header:
 def load_model(path: str | Path, *, device: str | torch.device | None = None) -> Model:
     """Read weights onto a device: by default the GPU where there is one.
 
-    Raises WeightsError where the file is missing, damaged, hostile, from a newer
+    `path` is a file, or the name of weights that are in the package: "sample", fine-tuned
+    on the sample session, or "pretrained", on simulated animals alone. Raises WeightsError where the file is missing, damaged, hostile, from a newer
     version, or no weights of ours.
     """
-    path = Path(path)
+    path = shipped_file(str(path)) if str(path) in SHIPPED else Path(path)
     header, tensors = _read(path)
     try:
         network = _network(header, tensors)
@@ -187,9 +195,14 @@ def _read(path: Path) -> tuple[_Header, dict[str, Tensor]]:
     header = _header(path, text)
     if _checksum(header, tensors) != header.checksum:
         raise WeightsError(f"{path} is damaged: its content does not match its checksum.")
-    if any(tensor.dtype != torch.float32 for tensor in tensors.values()):
-        raise WeightsError(f"{path} is refused: its weights are not 32-bit floats.")
-    return header, tensors
+    if any(tensor.dtype not in (torch.float32, torch.float16) for tensor in tensors.values()):
+        raise WeightsError(f"{path} is refused: its weights are not floats of 32 or 16 bits.")
+    return header, {name: tensor.float() for name, tensor in tensors.items()}
+
+
+def shipped_file(name: str) -> Path:
+    """Where weights of the package are."""
+    return Path(__file__).parents[1] / "weights" / f"{name}{SUFFIX}"
 
 
 def _header(path: Path, text: str) -> _Header:

@@ -99,7 +99,6 @@ def carry_out(
     *,
     watch: Watch = unwatched,
     world: World = ALONE,
-    save_seconds: float = SAVE_SECONDS,
 ) -> None:
     """Train as a run asks, from its last checkpoint on.
 
@@ -108,7 +107,7 @@ def carry_out(
     Cancelled end it after the step in hand, with everything saved, and KeyboardInterrupt
     or Cancelled is raised.
     """
-    course = _Course(run, trainer, exams, watch, world, save_seconds)
+    course = _Course(run, trainer, exams, watch, world)
     held = run.held() if world.leads else nullcontext()
     with held, own_randomness(trainer.model), _asked_to_stop() as asked:
         try:
@@ -130,7 +129,6 @@ class _Course:
     exams: list[Exam]
     watch: Watch
     world: World
-    save_seconds: float
     standing: Standing = field(default_factory=Standing)
     pending: list[Tensor] = field(default_factory=list)
     saved_at: float = field(default_factory=time.monotonic)
@@ -160,7 +158,7 @@ class _Course:
                 self.end("stopped", "It was stopped.")
                 raise KeyboardInterrupt
             stop = checking and self.world.any(enough, trainer.model.device)
-            if time.monotonic() - self.saved_at > self.save_seconds:
+            if time.monotonic() - self.saved_at > SAVE_SECONDS:
                 self._save()
         if self.world.leads and self.standing.best is None:
             self.run.save_model(trainer.model, "best")  # there is no other to choose
