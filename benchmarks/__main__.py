@@ -16,6 +16,7 @@ NAMES = {
     "load": "opening the sample cold, and a large store",
     "simulate": "twelve simulated animals",
     "forward": "one trial and sixteen through both presets, against a plain network",
+    "train": "training the paper's network, against the usual loop",
     "loo": "leave-one-out scoring, against the bare transformer",
 }
 

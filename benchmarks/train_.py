@@ -73,7 +73,7 @@ class UsualLoop:
 
     def advance(self) -> float:
         """Take a step on a batch under a scheme drawn at random."""
-        scheme = self.rng.integers(4)
+        scheme = int(self.rng.integers(4))
         drawn = self.rng.choice(len(self.trials), _BATCH, replace=False)
         pairs = [self._mask(self.trials[i], scheme) for i in drawn]
         inputs = torch.stack([torch.from_numpy(pair[0]) for pair in pairs]).to(self.device)
@@ -85,7 +85,7 @@ class UsualLoop:
         rates = self.network.masked(inputs, allowed)
         loss = (nn.functional.poisson_nll_loss(rates, counts, reduction="none") * scored).sum()
         self.optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         return float(loss)
 

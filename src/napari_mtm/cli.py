@@ -108,9 +108,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--preset", choices=("default", "published"), default="default")
     sub.add_argument(
         "--masking",
-        choices=("all-tasks", "one-task", "temporal"),
-        help="masks of a batch: of all tasks, of one drawn at random (the paper's), or random "
-        "bins of all units (the paper's baseline); default as the preset has it",
+        choices=("mtm", "temporal"),
+        default="mtm",
+        help="the four tasks in turn (default), or random bins of all units, the paper's baseline",
     )
     _add_training(sub)
 

@@ -27,6 +27,18 @@ def test_sessions_count_alike(n_sessions: int, n_batches: int) -> None:
         assert weights[session] / steps == pytest.approx(1 / n_sessions)
 
 
+@pytest.mark.parametrize("n_batches", [1, 2, 4])
+def test_tasks_take_turns(n_batches: int) -> None:
+    drawn = [
+        batch.task
+        for step in range(12)
+        for batch in batches_of(step, n_sessions=3, n_batches=n_batches, seed=0)
+    ]
+    for start in range(0, len(drawn), 4):
+        assert sorted(drawn[start : start + 4]) == [0, 1, 2, 3]
+    assert drawn != sorted(drawn[:4]) * (len(drawn) // 4)
+
+
 def test_a_batch_stays_in_its_share() -> None:
     held = shares(5, 2)
     assert sorted(held[0] + held[1]) == [0, 1, 2, 3, 4]
@@ -38,7 +50,7 @@ def test_a_batch_stays_in_its_share() -> None:
 
 
 def test_no_trial_is_drawn_twice_and_all_where_there_are_few() -> None:
-    batch = Batch(0, 1.0, seed=5)
+    batch = Batch(0, 0, 1.0, seed=5)
     drawn = trials_of(batch, 100, 16)
     assert len(set(drawn.tolist())) == 16
     assert sorted(trials_of(batch, 3, 16).tolist()) == [0, 1, 2]

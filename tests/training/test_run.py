@@ -40,7 +40,8 @@ def test_a_run_keeps_what_it_did(tmp_path: Path) -> None:
     assert again.about.settings == QUICK
     assert again.about.environment["torch"] == torch.__version__
     assert list(again.losses()) == list(range(1, 21))
-    assert all(set(losses) == set(TASKS) for losses in again.losses().values())
+    kinds = [kind for losses in again.losses().values() for kind in losses]
+    assert all(kinds.count(task) == 5 for task in TASKS)
     assert list(again.validations()) == [0, 10, 20]
     status = again.status
     assert (status.state, status.step, status.steps) == ("finished", 20, 20)
@@ -53,7 +54,7 @@ def test_a_run_keeps_what_it_did(tmp_path: Path) -> None:
         assert np.isfinite(rates).all()
 
 
-@pytest.mark.parametrize("objective", ["all-tasks", "one-task", "temporal"])
+@pytest.mark.parametrize("objective", ["mtm", "temporal"])
 def test_a_run_that_was_stopped_goes_on_as_if_it_never_had(tmp_path: Path, objective: str) -> None:
     session = waves()
     settings = Settings(steps=30, check_every=10, objective=Objective(masking=objective))

@@ -150,8 +150,8 @@ def load_model(path: str | Path, *, device: str | torch.device | None = None) ->
     """Read weights onto a device: by default the GPU where there is one.
 
     `path` is a file, or the name of weights that are in the package: "sample", fine-tuned
-    on the sample session, or "pretrained", on simulated animals alone. Raises WeightsError where the file is missing, damaged, hostile, from a newer
-    version, or no weights of ours.
+    on the sample session, or "pretrained", on simulated animals alone. Raises WeightsError
+    where the file is missing, damaged, hostile, from a newer version, or no weights of ours.
     """
     path = shipped_file(str(path)) if str(path) in SHIPPED else Path(path)
     header, tensors = _read(path)

@@ -10,7 +10,7 @@ from napari_mtm.masking.sampling import DEFAULT, PUBLISHED, Layout, Recipe, draw
 from napari_mtm.masking.tasks import TASKS, Task
 from napari_mtm.model.network import Network, encode, log_rates
 
-Masking = Literal["all-tasks", "one-task", "temporal"]
+Masking = Literal["mtm", "temporal"]
 Kind = Task | Literal["temporal"]
 
 KINDS: tuple[Kind, ...] = (*TASKS, "temporal")
@@ -24,8 +24,8 @@ class Objective:
     Attributes
     ----------
     masking
-        Each batch shared among all four tasks, all of it for one of them drawn at
-        random (as the paper does), or random bins of all units (its baseline).
+        "mtm": each batch is for one of the four tasks, which take turns. "temporal", the
+        paper's baseline: random bins of all units.
     recipe
         How the masks of a task are drawn.
     mean
@@ -34,22 +34,26 @@ class Objective:
 
     """
 
-    masking: Masking = "all-tasks"
+    masking: Masking = "mtm"
     recipe: Recipe = DEFAULT
     mean: bool = True
 
+    def kind(self, turn: int) -> Kind:
+        """Return what the batch is masked by whose turn among the tasks it is."""
+        return "temporal" if self.masking == "temporal" else TASKS[turn]
+
     @classmethod
-    def published(cls, masking: Masking = "one-task") -> "Objective":
+    def published(cls, masking: Masking = "mtm") -> "Objective":
         """Return the paper's objective, or that of its temporal baseline."""
         return cls(masking, PUBLISHED, mean=False)
 
 
-ALL_TASKS = Objective()
+OURS = Objective()
 """Our objective."""
 
 
 class Teacher:
-    """The losses of batches of one session."""
+    """The loss of batches of one session."""
 
     def __init__(self, network: Network, session: str, objective: Objective) -> None:
         self.network, self.session, self.objective = network, session, objective
@@ -57,21 +61,6 @@ class Teacher:
         self._scale = float(units.rates.mean()) or 1.0
         device = next(network.parameters()).device
         self._layout = Layout.of(units.regions, power=objective.recipe.region_power, device=device)
-
-    def losses(self, counts: Tensor, generator: torch.Generator) -> dict[Kind, Tensor]:
-        """Return the losses of a batch of counts (B, T, N), masked anew at each call."""
-        masking = self.objective.masking
-        if masking == "temporal":
-            return {"temporal": self.loss("temporal", counts, generator)}
-        if masking == "one-task":
-            drawn = torch.randint(len(TASKS), (1,), generator=generator, device=generator.device)
-            task = TASKS[int(drawn)]
-            return {task: self.loss(task, counts, generator)}
-        return {
-            task: self.loss(task, counts[k :: len(TASKS)], generator)
-            for k, task in enumerate(TASKS)
-            if k < len(counts)
-        }
 
     def loss(self, kind: Kind, counts: Tensor, generator: torch.Generator) -> Tensor:
         """Return the loss of a batch under one kind of mask."""

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from napari_mtm.masking.tasks import TASKS
+
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch: the place of its session, the weight of its loss, and a seed of its own."""
+    """One batch: the places of its session and task, the weight of its loss, a seed of its own."""
 
     session: int
+    task: int
     weight: float
     seed: int
 
@@ -25,21 +28,27 @@ def batches_of(step: int, *, n_sessions: int, n_batches: int, seed: int) -> list
 
     Each takes its own share of the sessions in turn, in an order that is shuffled for
     every round, so that a process need hold no others. They are weighed so that all
-    sessions count alike; the weights of a step sum to 1.
+    sessions count alike; the weights of a step sum to 1. Tasks take turns likewise.
     """
     found = []
     for place, share in enumerate(shares(n_sessions, n_batches)):
-        turn, place_in_turn = divmod(step, len(share))
-        order = np.random.default_rng([seed, turn, place]).permutation(share)
+        session = share[_in_turn(len(share), step, [seed, 0, place])]
         holders = 1 if n_sessions >= n_batches else len(range(share[0], n_batches, n_sessions))
         found.append(
             Batch(
-                session=int(order[place_in_turn]),
+                session=session,
+                task=_in_turn(len(TASKS), step * n_batches + place, [seed, 1]),
                 weight=len(share) / (n_sessions * holders),
-                seed=int(np.random.default_rng([seed, step, place, 1]).integers(2**62)),
+                seed=int(np.random.default_rng([seed, 2, step, place]).integers(2**62)),
             )
         )
     return found
+
+
+def _in_turn(n: int, k: int, seed: list[int]) -> int:
+    """Return whose turn it is of n the k-th time, in rounds that are each shuffled."""
+    turn, place = divmod(k, n)
+    return int(np.random.default_rng([*seed, turn]).permutation(n)[place])
 
 
 def shares(n_sessions: int, n_batches: int) -> list[list[int]]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from napari_mtm.training.objective import ALL_TASKS, Objective
+from napari_mtm.training.objective import OURS, Objective
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Settings:
     warm_up: float = 0.1
     clip: float = 1.0
     seed: int = 0
-    objective: Objective = ALL_TASKS
+    objective: Objective = OURS
     check_every: int = 100
     patience: int = 0
 

@@ -116,13 +116,10 @@ class Trainer:
             self._generator.manual_seed(batch.seed)
             torch.manual_seed(batch.seed)
             some = counts[torch.as_tensor(rows, device=counts.device)].float()
-            losses = self._teachers[batch.session].losses(some, self._generator)
-            loss = torch.stack(list(losses.values())).mean() * batch.weight
-            loss.backward()  # type: ignore[no-untyped-call]
-            for kind, value in losses.items():
-                totals[:, KINDS.index(kind)] += torch.stack(
-                    [value.detach(), torch.ones_like(value)]
-                )
+            kind = settings.objective.kind(batch.task)
+            loss = self._teachers[batch.session].loss(kind, some, self._generator)
+            (loss * batch.weight).backward()  # type: ignore[no-untyped-call]
+            totals[:, KINDS.index(kind)] += torch.stack([loss.detach(), torch.ones_like(loss)])
         drawn = {self._names[batch.session] for batch in batches}
         self._update([totals, *self._gradients(drawn)])
         self.step += 1
