@@ -26,6 +26,7 @@ from napari_mtm import (
 )
 from napari_mtm.cli import main
 from napari_mtm.model.network import DefaultSizes
+from napari_mtm.training.run import Run
 from tests.conftest import trials
 
 
@@ -355,3 +356,67 @@ def test_a_checkpoint_that_is_not_there(tmp_path, capsys):
     assert main(["import-published", str(tmp_path / "no.pt"), "--out", str(out)]) == 2
     assert "no.pt" in capsys.readouterr().err
     assert not out.exists()
+
+
+# Training
+
+
+def test_pretrain_then_finetune_then_evaluate(scored, tmp_path, capsys):
+    stores = tmp_path / "stores"
+    for seed in (1, 2):
+        counts = np.random.default_rng(seed).poisson(0.5, (30, 20, 5))
+        save_session(
+            Session.from_counts(counts, ["CA1"] * 5, id=f"s{seed}"), stores / f"{seed}.mtm"
+        )
+    run, tuned = tmp_path / "run", tmp_path / "tuned"
+    steps = ["--steps", "6", "--check-every", "3", "--device", "cpu"]
+    assert main(["pretrain", str(stores), "--out", str(run), *steps, "--seed", "5"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("finished, 6 of 6 steps")
+    assert str(run / "best.safetensors") in captured.out
+    assert [line.split()[1] for line in captured.err.splitlines()] == ["3", "6"]
+    about = Run(run).about
+    assert (about.settings.seed, about.settings.steps) == (5, 6)
+    assert [s.source for s in about.sessions] == [str(stores / f"{n}.mtm") for n in (1, 2)]
+    weights = ["--model", str(run / "best.safetensors")]
+    session = ["--session", str(scored / "tiny.mtm")]
+    arguments = ["finetune", *weights, *session, "--out", str(tuned), *steps, "--scope", "units"]
+    assert main(arguments) == 0
+    assert Run(tuned).about.scope == "units"
+    capsys.readouterr()
+    assert main(["evaluate", "--model", str(tuned / "best.safetensors"), *session, "--quick"]) == 0
+    assert "co-smoothing" in capsys.readouterr().out
+
+
+def test_a_run_is_resumed_by_its_folder_alone(scored, tmp_path, capsys):
+    run = tmp_path / "run"
+    store = str(scored / "tiny.mtm")
+    steps = ["--steps", "4", "--check-every", "2", "--device", "cpu"]
+    assert main(["pretrain", store, "--out", str(run), *steps]) == 0
+    (run / "checkpoint.safetensors").unlink()
+    assert main(["pretrain", "--out", str(run), "--resume", "--device", "cpu"]) == 0
+    assert list(Run(run).losses()) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pretrain"], "nothing to train on"),
+        (["pretrain", "--resume"], "nothing to train on"),
+        (["pretrain", "{store}", "--steps", "0"], "--steps 0 is too small"),
+        (["pretrain", "{store}", "--batch", "0"], "--batch 0 is too small"),
+        (["pretrain", "nowhere"], "no file or folder nowhere"),
+        (["pretrain", "{store}", "{store}"], "given once"),
+        (["finetune"], "Name --model and --session"),
+        (["finetune", "--model", "{m}"], "Name --model and --session"),
+        (["finetune", "--model", "nowhere", "--session", "{store}"], "Cannot read nowhere"),
+    ],
+)
+def test_mistakes_of_training(arguments, message, scored, tmp_path, capsys):
+    names = {"store": scored / "tiny.mtm", "m": scored / "m.safetensors"}
+    given = [text.format(**names) for text in arguments]
+    assert main([*given, "--out", str(tmp_path / "run")]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()

@@ -16,6 +16,8 @@ from napari_mtm.errors import MtmError
 from napari_mtm.terminal import bar, training
 
 if TYPE_CHECKING:
+    from napari_mtm.model.grid import Grid
+    from napari_mtm.model.model import Preset
     from napari_mtm.recording.preparation import Preparation
     from napari_mtm.recording.session import Session
     from napari_mtm.training.objective import Masking
@@ -337,6 +339,7 @@ def _simulate(options: argparse.Namespace) -> None:
 
 
 def _pretrain(options: argparse.Namespace) -> None:
+    from napari_mtm.recording.opening import open_session
     from napari_mtm.training.pretraining import pretrain
     from napari_mtm.training.world import leads
 
@@ -345,7 +348,12 @@ def _pretrain(options: argparse.Namespace) -> None:
     ]
     if not sources:
         raise MtmError("There is nothing to train on: name prepared sessions, or a run to resume.")
-    sessions = [_open_to_train(source, options) for source in sources]
+    sessions = []
+    for source in sources:
+        with bar(f"opening {source}") as progress:
+            sessions.append(
+                open_session(source, one=options.one, units=options.units, progress=progress)
+            )
     with training() as watch:
         run = pretrain(
             sessions,
@@ -374,14 +382,14 @@ def _finetune(options: argparse.Namespace) -> None:
         model, source = load_model(options.model, device=options.device), options.session
     else:
         raise MtmError("Name --model and --session to train, or a run to --resume in --out.")
-    session = _open_to_train(source, options)
+    session = _open_on(model.grid, source, options)
     with training() as watch:
         run = finetune(
             model,
             session,
             options.out,
             scope=options.scope,
-            settings=_settings(options, model.preset, None),
+            settings=_settings(options, model.preset, "mtm"),
             source=_lasting(source),
             resume=options.resume,
             watch=watch,
@@ -410,11 +418,19 @@ def _sessions_in(source: str, one: str | None) -> list[str]:
     return [str(store) for store in stores] or sessions_of(source, one=one)
 
 
-def _open_to_train(source: str, options: argparse.Namespace) -> "Session":
+def _open_on(grid: "Grid", source: str, options: argparse.Namespace) -> "Session":
+    """Open a session, cut as a model expects it."""
     from napari_mtm.recording.opening import open_session
 
-    with bar(f"opening {source}") as progress:
-        return open_session(source, one=options.one, units=options.units, progress=progress)
+    with bar("opening") as progress:
+        return open_session(
+            source,
+            one=options.one,
+            units=options.units,
+            window=grid.window,
+            bin_size=grid.bin_size,
+            progress=progress,
+        )
 
 
 def _lasting(source: str) -> str:
@@ -423,12 +439,11 @@ def _lasting(source: str) -> str:
     return str(path.resolve()) if path.exists() else source
 
 
-def _settings(options: argparse.Namespace, preset: str, masking: "Masking | None") -> "Settings":
+def _settings(options: argparse.Namespace, preset: "Preset", masking: "Masking") -> "Settings":
     from napari_mtm.training.settings import Settings
 
-    settings = Settings.published() if preset == "published" else Settings()
-    if masking is not None:
-        settings = replace(settings, objective=replace(settings.objective, masking=masking))
+    settings = Settings.of(preset)
+    settings = replace(settings, objective=replace(settings.objective, masking=masking))
     names = ("steps", "batch", "batches", "rate", "seed", "check_every", "patience")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     least = {"steps": 1, "batch": 1, "batches": 1}
@@ -453,7 +468,6 @@ def _print_run(run: "Run") -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from napari_mtm.model.weights import load_model
-    from napari_mtm.recording.opening import open_session
     from napari_mtm.recording.store import replacing
     from napari_mtm.scoring.evaluate import evaluate
 
@@ -464,15 +478,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         if not name or not path or name in others:
             raise MtmError(f"--other {text} must be NAME=FILE, with a name of its own.")
         others[name] = load_model(path, device=options.device)
-    with bar("opening") as progress:
-        session = open_session(
-            options.session,
-            one=options.one,
-            units=options.units,
-            window=model.grid.window,
-            bin_size=model.grid.bin_size,
-            progress=progress,
-        )
+    session = _open_on(model.grid, options.session, options)
     with bar("scoring") as progress:
         found = evaluate(
             model,

@@ -44,7 +44,7 @@ def finetune(
     scope
         Which weights move: those of the session's units alone, or all.
     settings
-        How to train; a run that is resumed keeps its own.
+        How to train, by default as the model's preset has it; a run that is resumed keeps its own.
     trials
         What to train on, by default the session's training trials.
     source
@@ -58,7 +58,7 @@ def finetune(
     train = session.split().train if trials is None else chosen_trials(session, trials)
     lessons = {session.id: Lesson(session, train)}
     if not (resume and Run.is_in(out)):
-        chosen = settings or Settings()
+        chosen = settings or Settings.of(model.preset)
         started = _started(model, lessons[session.id], chosen.seed)
         Run.begin(
             out,

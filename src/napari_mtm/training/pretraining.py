@@ -56,10 +56,8 @@ def pretrain(
     lessons = {session.id: Lesson(session, session.split().train) for session in sessions}
     with joined() as world:
         if world.leads and not (resume and Run.is_in(out)):
-            model = new_model(
-                sessions, preset, sizes=sizes, device=device, seed=(settings or Settings()).seed
-            )
-            chosen = settings or (Settings.published() if preset == "published" else Settings())
+            chosen = settings or Settings.of(preset)
+            model = new_model(sessions, preset, sizes=sizes, device=device, seed=chosen.seed)
             begin(model, lessons)
             known = sources or {}
             records = [taught(lesson, known.get(name)) for name, lesson in lessons.items()]

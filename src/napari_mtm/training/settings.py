@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from napari_mtm.model.model import Preset
 from napari_mtm.training.objective import OURS, Objective
 
 
@@ -46,6 +47,11 @@ class Settings:
     objective: Objective = OURS
     check_every: int = 100
     patience: int = 0
+
+    @classmethod
+    def of(cls, preset: Preset) -> "Settings":
+        """Return how a preset is trained where nothing else is said."""
+        return cls.published() if preset == "published" else cls()
 
     @classmethod
     def published(
