@@ -100,7 +100,9 @@ def _theirs(bins: int) -> Published:
 
 VARIANTS = {
     "default": Variant(_ours()),
-    "no way from the components to the rates": Variant(lambda bins: OnlyTransformer(replace(SAME, bins=bins))),
+    "no way from the components to the rates": Variant(
+        lambda bins: OnlyTransformer(replace(SAME, bins=bins))
+    ),
     "no transformer": Variant(lambda bins: OnlyLinear(replace(SAME, bins=bins))),
     "no closed-form start": Variant(_ours(), started=False),
     "no own past": Variant(_ours(own=0)),

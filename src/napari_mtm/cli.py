@@ -121,9 +121,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--session", metavar="S", help="what `open` takes")
     sub.add_argument(
         "--scope",
-        choices=("units", "full"),
-        default="full",
-        help="which weights move: the session's units alone, or all (default)",
+        choices=("auto", "units", "lora", "full"),
+        default="auto",
+        help="which weights move: the session's units alone, low-rank updates of the transformer "
+        "too, or all; by default each is tried for a tenth of the steps",
     )
     _add_training(sub)
 
@@ -383,7 +384,7 @@ def _finetune(options: argparse.Namespace) -> None:
     else:
         raise MtmError("Name --model and --session to train, or a run to --resume in --out.")
     session = _open_on(model.grid, source, options)
-    with training() as watch:
+    with bar("starting") as progress, training() as watch:
         run = finetune(
             model,
             session,
@@ -393,6 +394,7 @@ def _finetune(options: argparse.Namespace) -> None:
             source=_lasting(source),
             resume=options.resume,
             watch=watch,
+            progress=progress,
         )
     _print_run(run)
 

@@ -79,12 +79,53 @@ def test_units_alone_leave_what_sessions_share(pretrained: Model, tmp_path: Path
     assert not same(
         {"": start.network.loadings(session.id).read}, {"": last.network.loadings(session.id).read}
     )
-    whole = finetune(pretrained, session, tmp_path / "whole", settings=QUICK)
+    whole = finetune(pretrained, session, tmp_path / "whole", scope="full", settings=QUICK)
     assert not same(shared(start), shared(whole.model("last", device="cpu")))
 
 
-def test_other_sessions_keep_their_units(pretrained: Model, tmp_path: Path) -> None:
+def test_low_rank_updates_move_the_transformer_alone(pretrained: Model, tmp_path: Path) -> None:
+    session = waves(2)
+    run = finetune(pretrained, session, tmp_path, scope="lora", settings=QUICK)
+    start, last = (shared(run.model(which, device="cpu")) for which in ("start", "last"))
+    moved = {name for name in start if not torch.equal(start[name], last[name])}
+    assert moved == {
+        name for name in start if name.startswith("trunk") and start[name].ndim == 2
+    } - {"trunk.norm.weight"}
+    for name in moved:
+        change = last[name] - start[name]
+        assert torch.linalg.matrix_rank(change, rtol=1e-3) <= 8
+        assert change.abs().max() > 1e-4
+
+
+def test_low_rank_updates_go_on_as_if_never_stopped(pretrained: Model, tmp_path: Path) -> None:
+    session = waves(2)
+
+    def stop(report: Report) -> None:
+        if report.step == 10:
+            raise Cancelled
+
+    whole = finetune(pretrained, session, tmp_path / "whole", scope="lora", settings=QUICK)
+    with pytest.raises(Cancelled):
+        finetune(pretrained, session, tmp_path / "cut", scope="lora", settings=QUICK, watch=stop)
+    cut = finetune(pretrained, session, tmp_path / "cut", resume=True)
+    assert cut.losses() == whole.losses()
+    ours, theirs = (shared(run.model("last", device="cpu")) for run in (cut, whole))
+    assert same(ours, theirs)
+
+
+def test_the_scope_is_chosen_by_validation(
+    pretrained: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([0.1, 0.3, 0.2])
+    monkeypatch.setattr(
+        "napari_mtm.training.finetuning.validate", lambda *_: {"neuron": next(scores)}
+    )
     run = finetune(pretrained, waves(2), tmp_path, settings=QUICK)
+    assert run.about.scope == "lora"
+
+
+def test_other_sessions_keep_their_units(pretrained: Model, tmp_path: Path) -> None:
+    run = finetune(pretrained, waves(2), tmp_path, scope="full", settings=QUICK)
     kept = run.model("last", device="cpu").network.own("waves1")
     before = pretrained.network.own("waves1")
     assert all(torch.equal(a, b) for a, b in zip(kept, before, strict=True))

@@ -1,21 +1,29 @@
 """Fine-tuning: a model taught on one session more, as a run."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy.typing as npt
 import torch
 
 from napari_mtm.errors import TrainingError
 from napari_mtm.model.model import Model, chosen_trials
-from napari_mtm.model.network import Network
 from napari_mtm.model.units import Units
+from napari_mtm.progress import Progress, silent
 from napari_mtm.recording.session import Session
-from napari_mtm.training.loop import Watch, begin, carry_out, own_randomness, unwatched
+from napari_mtm.training.loop import Watch, begin, carry_out, own_randomness, steps_of, unwatched
+from napari_mtm.training.low_rank import add_updates
 from napari_mtm.training.pretraining import exams_of, taught
 from napari_mtm.training.run import Run, Scope
 from napari_mtm.training.settings import Settings
 from napari_mtm.training.trainer import Lesson, Trainer
+from napari_mtm.training.validation import validate
+
+SCOPES: tuple[Scope, ...] = ("units", "lora", "full")
+TRIAL_SHARE = 0.1
+"""Of the steps of a fine-tuning, those that each scope is tried for."""
 
 
 def finetune(
@@ -23,12 +31,13 @@ def finetune(
     session: Session,
     out: str | Path,
     *,
-    scope: Scope = "full",
+    scope: Scope | Literal["auto"] = "auto",
     settings: Settings | None = None,
     trials: npt.ArrayLike | None = None,
     source: str | None = None,
     resume: bool = False,
     watch: Watch = unwatched,
+    progress: Progress = silent,
 ) -> Run:
     """Fine-tune a copy of a model on one session; return the run.
 
@@ -42,9 +51,12 @@ def finetune(
     out
         Folder of the run.
     scope
-        Which weights move: those of the session's units alone, or all.
+        Which weights move: those of the session's units alone, low-rank updates of the
+        transformer too, or all. "auto" tries each for a tenth of the steps and takes
+        the one with the best validation.
     settings
-        How to train, by default as the model's preset has it; a run that is resumed keeps its own.
+        How to train, by default as the model's preset has it; a run that is resumed keeps
+        its own.
     trials
         What to train on, by default the session's training trials.
     source
@@ -52,12 +64,15 @@ def finetune(
     resume
         Go on with the run in `out` where there is one, as if it had never stopped.
     watch
-        Told of progress; may raise Cancelled.
+        Told of the training; may raise Cancelled.
+    progress
+        Told of what comes before it; may raise Cancelled.
 
     """
     train = session.split().train if trials is None else chosen_trials(session, trials)
     lessons = {session.id: Lesson(session, train)}
     if not (resume and Run.is_in(out)):
+        Run.must_be_new(out)
         chosen = settings or Settings.of(model.preset)
         started = _started(model, lessons[session.id], chosen.seed)
         Run.begin(
@@ -66,18 +81,13 @@ def finetune(
             kind="finetune",
             settings=chosen,
             sessions=[taught(lessons[session.id], source)],
-            scope=scope,
+            scope=_best_scope(started, lessons, chosen, progress) if scope == "auto" else scope,
         )
     run = Run(out)
     if [about.id for about in run.about.sessions] != [session.id]:
         raise TrainingError(f"The run in {out} is of another session than {session.title}.")
     tuned = run.model("start", device=model.device)
-    trainer = Trainer(
-        tuned,
-        lessons,
-        run.about.settings,
-        trainable=trainable(tuned.network, run.about.scope, session.id),
-    )
+    trainer = _trainer(tuned, lessons, run.about.settings, run.about.scope)
     carry_out(run, trainer, exams_of(tuned, lessons), watch=watch)
     best = run.model("best", device=model.device)
     best.fit_readouts(session, train)
@@ -104,9 +114,33 @@ def _started(model: Model, lesson: Lesson, seed: int) -> Model:
     return started
 
 
-def trainable(network: Network, scope: Scope, session: str) -> set[str] | None:
-    """Names of the parameters that move, None for all."""
+def _trainer(model: Model, lessons: dict[str, Lesson], settings: Settings, scope: Scope) -> Trainer:
+    """Return a trainer that moves what a scope says."""
     if scope == "full":
-        return None
-    own = {id(parameter) for parameter in network.own_parameters(session)}
-    return {name for name, parameter in network.named_parameters() if id(parameter) in own}
+        return Trainer(model, lessons, settings)
+    network = model.network
+    own = {id(p) for session in lessons for p in network.own_parameters(session)}
+    names = {name for name, parameter in network.named_parameters() if id(parameter) in own}
+    if scope == "lora":
+        with own_randomness(model):
+            torch.manual_seed(settings.seed)
+            names |= add_updates(network)
+    return Trainer(model, lessons, settings, trainable=names)
+
+
+def _best_scope(
+    started: Model, lessons: dict[str, Lesson], settings: Settings, progress: Progress
+) -> Scope:
+    """Try each scope in a short training of its own; all weights where nothing tells them apart."""
+    exams = exams_of(started, lessons)
+    short = replace(settings, steps=max(round(TRIAL_SHARE * settings.steps), 1))
+    found: dict[Scope, float] = {}
+    for i, scope in enumerate(SCOPES):
+        tried = copy.deepcopy(started)
+        trainer = _trainer(tried, lessons, short, scope)
+        for step in steps_of(trainer):
+            progress((i + step / short.steps) / len(SCOPES), f"trying to move {scope}")
+        scores = validate(tried, exams)
+        if scores:
+            found[scope] = sum(scores.values()) / len(scores)
+    return max(found, key=found.__getitem__, default="full")

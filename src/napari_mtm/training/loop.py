@@ -18,6 +18,7 @@ from napari_mtm.masking.tasks import Task
 from napari_mtm.model.model import Model
 from napari_mtm.model.network import Default
 from napari_mtm.progress import Progress, silent
+from napari_mtm.training.low_rank import merged
 from napari_mtm.training.objective import KINDS
 from napari_mtm.training.run import Run, Standing, Status
 from napari_mtm.training.settings import Settings
@@ -71,15 +72,24 @@ def train(
     settings = settings or Settings()
     begin(model, lessons)
     trainer = Trainer(model, lessons, settings)
-    losses = []
-    with own_randomness(model):
-        while trainer.step < settings.steps:
-            losses.append(trainer.advance())
-            if trainer.step % _FLUSH_STEPS == 0:
-                mean = float(losses[-1].nanmean())
-                progress(trainer.step / settings.steps, f"training, loss {mean:.3f}")
-    model.network.eval()
+    losses: list[Tensor] = []
+    for step in steps_of(trainer, losses.append):
+        if step % _FLUSH_STEPS == 0:
+            mean = float(losses[-1].nanmean())
+            progress(step / settings.steps, f"training, loss {mean:.3f}")
     return [float(parts.nanmean()) for parts in losses]
+
+
+def steps_of(trainer: Trainer, keep: Callable[[Tensor], None] = lambda _: None) -> Iterator[int]:
+    """Take all steps of a trainer, yielding the number taken; `keep` is given the losses."""
+    model = trainer.model
+    try:
+        while trainer.step < trainer.settings.steps:
+            with own_randomness(model):
+                keep(trainer.advance())
+            yield trainer.step
+    finally:
+        model.network.eval()
 
 
 def begin(model: Model, lessons: Mapping[str, Lesson]) -> None:
@@ -161,7 +171,7 @@ class _Course:
             if time.monotonic() - self.saved_at > SAVE_SECONDS:
                 self._save()
         if self.world.leads and self.standing.best is None:
-            self.run.save_model(trainer.model, "best")  # there is no other to choose
+            self.run.save_model(merged(trainer.model), "best")  # there is no other to choose
         ended = "It stopped early, with no further gain." if stop else ""
         self.end("finished", ended)
 
@@ -236,7 +246,7 @@ class _Course:
         standing = self.standing
         if standing.best is None or score > standing.best:
             standing.best, standing.best_step, standing.without_gain = score, step, 0
-            self.run.save_model(model, "best")
+            self.run.save_model(merged(model), "best")
         else:
             standing.without_gain += 1
         self._save()
@@ -248,7 +258,7 @@ class _Course:
             return
         self.standing.step = self.trainer.step
         self.run.save_checkpoint(self.trainer.state(), self.standing)
-        self.run.save_model(self.trainer.model, "last")
+        self.run.save_model(merged(self.trainer.model), "last")
         self._tell("running", "")
 
     def _tell(self, state: str, message: str) -> None:

@@ -56,6 +56,7 @@ def pretrain(
     lessons = {session.id: Lesson(session, session.split().train) for session in sessions}
     with joined() as world:
         if world.leads and not (resume and Run.is_in(out)):
+            Run.must_be_new(out)
             chosen = settings or Settings.of(preset)
             model = new_model(sessions, preset, sizes=sizes, device=device, seed=chosen.seed)
             begin(model, lessons)

@@ -38,7 +38,7 @@ from napari_mtm.training.settings import Settings
 
 VERSION = 1
 
-Scope = Literal["units", "full"]
+Scope = Literal["units", "lora", "full"]
 State = Literal["running", "finished", "stopped", "failed", "interrupted"]
 
 
@@ -119,10 +119,7 @@ class Run:
     ) -> "Run":
         """Make the folder of a new run that starts with a model."""
         folder = Path(folder)
-        if (folder / "run.json").exists():
-            raise TrainingError(
-                f"There is a run in {folder} already. Resume it, or choose another folder."
-            )
+        cls.must_be_new(folder)
         about = About(
             kind=kind,
             settings=settings,
@@ -139,6 +136,14 @@ class Run:
     def is_in(folder: str | Path) -> bool:
         """Whether a folder holds a run."""
         return (Path(folder) / "run.json").is_file()
+
+    @staticmethod
+    def must_be_new(folder: str | Path) -> None:
+        """Raise TrainingError where a folder holds a run."""
+        if Run.is_in(folder):
+            raise TrainingError(
+                f"There is a run in {folder} already. Resume it, or choose another folder."
+            )
 
     @property
     def status(self) -> Status:
