@@ -65,6 +65,16 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
+    _add_sessions(add)
+    _add_models(add)
+    return parser
+
+
+_Add = Callable[[str, Command, str], argparse.ArgumentParser]
+
+
+def _add_sessions(add: _Add) -> None:
+    """Add the commands that are about sessions."""
     sub = add("open", _open, "open napari on a session")
     _add_source(sub, nargs="?")
     sub = add("info", _info, "say what a session holds before preparing it")
@@ -100,6 +110,15 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--trials", type=int, default=400, metavar="N", help="default 400")
     sub.add_argument("--regions", metavar="A,B,...", help="default VISa,CA1,DG,LP,PO")
 
+    sub = add("cache", _cache, "list the prepared sessions that are kept, or clear them")
+    sub.add_argument("action", nargs="?", choices=("list", "clear"), default="list")
+    sub.add_argument(
+        "--unused-days", type=float, default=0.0, metavar="D", help="clear only what is older"
+    )
+
+
+def _add_models(add: _Add) -> None:
+    """Add the commands that are about models."""
     sub = add("pretrain", _pretrain, "train a new model on many sessions; also under torchrun")
     sub.add_argument(
         "sources",
@@ -127,6 +146,14 @@ def _parser() -> argparse.ArgumentParser:
         "too, or all; by default each is tried for a tenth of the steps",
     )
     _add_training(sub)
+
+    sub = add("reproduce", _reproduce, "the paper's comparisons as one table, with intervals")
+    sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the study")
+    sub.add_argument(
+        "--one", metavar="DIR", help="ONE cache folder with the paper's sessions; else simulated"
+    )
+    sub.add_argument("--quick", action="store_true", help="a small study, in minutes")
+    sub.add_argument("--device", help='such as "cpu" or "cuda"; default the GPU if there is one')
 
     sub = add("evaluate", _evaluate, "score a model on the paper's four tests, beside baselines")
     sub.add_argument("--model", required=True, metavar="M", help="file of weights")
@@ -165,13 +192,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("file", type=Path, metavar="FILE.pt")
     sub.add_argument("--out", type=Path, required=True, metavar="F", help="file to write")
-
-    sub = add("cache", _cache, "list the prepared sessions that are kept, or clear them")
-    sub.add_argument("action", nargs="?", choices=("list", "clear"), default="list")
-    sub.add_argument(
-        "--unused-days", type=float, default=0.0, metavar="D", help="clear only what is older"
-    )
-    return parser
 
 
 def _add_source(
@@ -494,6 +514,22 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.json is not None:
         with replacing(options.json) as file:
             file.write(found.to_json().encode())
+
+
+def _reproduce(options: argparse.Namespace) -> None:
+    from napari_mtm.reproducing.reproduce import reproduce
+    from napari_mtm.reproducing.study import FULL, QUICK
+
+    with bar("reproducing") as progress:
+        text = reproduce(
+            options.out,
+            scale=QUICK if options.quick else FULL,
+            one=options.one,
+            device=options.device,
+            progress=progress,
+        )
+    print(text)
+    print(options.out / "results.md")
 
 
 def _import_published(options: argparse.Namespace) -> None:

@@ -74,7 +74,7 @@ def finetune(
     if not (resume and Run.is_in(out)):
         Run.must_be_new(out)
         chosen = settings or Settings.of(model.preset)
-        started = _started(model, lessons[session.id], chosen.seed)
+        started = with_session(model, lessons[session.id], chosen.seed)
         Run.begin(
             out,
             started,
@@ -95,8 +95,8 @@ def finetune(
     return run
 
 
-def _started(model: Model, lesson: Lesson, seed: int) -> Model:
-    """Return a copy of a model with a start for the session's units."""
+def with_session(model: Model, lesson: Lesson, seed: int) -> Model:
+    """Return a copy of a model with a start for a session's units, from its lesson alone."""
     session = lesson.session
     model.grid.check(session)
     started = copy.deepcopy(model)

@@ -1,0 +1,189 @@
+"""The page that shows a study: a table with intervals, what it says of each claim, figures."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_mtm.masking.tasks import SCORES, Score
+from napari_mtm.recording.store import replacing
+from napari_mtm.reproducing.study import REFERENCES, TRAINED, Arm, Result, Scale
+
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That one arm scores higher than another, by at least so many bits per spike, pooled."""
+
+    text: str
+    better: Arm
+    worse: Arm
+    scores: tuple[Score, ...] = SCORES
+    least: float = 0.0
+
+
+CLAIMS = (
+    Claim(
+        "the paper: MtM above temporal masking",
+        "mtm",
+        "temporal",
+        ("co-smoothing", "intra-region", "inter-region"),
+    ),
+    Claim("the paper: the prompt helps", "mtm", "mtm, no prompt"),
+    Claim("ours: default above published", "default", "mtm", least=0.05),
+    Claim("ours: default above reduced-rank regression", "default", "reduced-rank"),
+    Claim(
+        "the paper: other animals help, all trials",
+        "default, pretrained",
+        "default",
+    ),
+    Claim(
+        "the paper: other animals help, 40 trials",
+        "default, pretrained, few trials",
+        "default, few trials",
+        least=0.03,
+    ),
+)
+
+
+def write_page(results: Sequence[Result], scale: Scale, out: Path, data: str) -> str:
+    """Write `results.md` and its figures into a folder; return the text."""
+    figures = _draw(results, out)
+    text = "\n".join(
+        [
+            "# Results",
+            "",
+            _introduction(scale, data),
+            "",
+            *_table(results),
+            "",
+            "## What holds",
+            "",
+            *_claims(results),
+            "",
+            *(f"![{path.stem}]({path.name})" for path in figures),
+            "",
+        ]
+    )
+    with replacing(out / "results.md") as file:
+        file.write(text.encode())
+    return text
+
+
+def _introduction(scale: Scale, data: str) -> str:
+    way = "with units held out in groups (quick)" if scale.quick else "each unit held out"
+    return (
+        f"{data} Every network has width {scale.width} and {scale.layers} layers and is trained "
+        f"for {scale.steps} steps of 16 trials on the animal that it is scored on, after "
+        f"{scale.pretraining_steps} steps on the others where it is pretrained; {scale.seeds} "
+        f"seeds. Scores are bits per spike of the test trials, pooled over units, {way}: mean, "
+        "and 95% interval over animals and seeds."
+    )
+
+
+def _table(results: Sequence[Result]) -> Iterable[str]:
+    yield "| | " + " | ".join(SCORES) + " |"
+    yield "|---" * (len(SCORES) + 1) + "|"
+    for arm in (*TRAINED, *REFERENCES):
+        of_arm = [r for r in results if r.arm == arm]
+        if not of_arm:
+            continue
+        cells = []
+        for score in SCORES:
+            low, mean, high = interval({(r.animal, r.seed): r.pooled[score] for r in of_arm})
+            cells.append(f"{mean:.3f} ({low:.3f} to {high:.3f})")
+        yield f"| {arm} | " + " | ".join(cells) + " |"
+
+
+def _claims(results: Sequence[Result]) -> Iterable[str]:
+    yield "| claim | " + " | ".join(SCORES) + " | |"
+    yield "|---" * (len(SCORES) + 2) + "|"
+    for claim in CLAIMS:
+        cells, verdicts = [], []
+        for score in SCORES:
+            differences = paired(results, claim, score)
+            if score not in claim.scores or not differences:
+                cells.append("")
+                continue
+            low, mean, high = interval(differences)
+            cells.append(f"{mean:+.3f} ({low:+.3f} to {high:+.3f})")
+            verdicts.append(mean >= claim.least)
+        if verdicts:
+            least = f" by {claim.least:g}" if claim.least else ""
+            verdict = "holds" if all(verdicts) else "holds in part" if any(verdicts) else "does not"
+            yield f"| {claim.text}{least} | " + " | ".join(cells) + f" | {verdict} |"
+
+
+def paired(results: Sequence[Result], claim: Claim, score: Score) -> dict[tuple[str, int], float]:
+    """Differences of a claim's arms by animal and seed; references have but one seed."""
+    better, worse = (
+        {(r.animal, r.seed): r.pooled[score] for r in results if r.arm == arm}
+        for arm in (claim.better, claim.worse)
+    )
+    if claim.worse in REFERENCES:
+        return {
+            key: value - worse[key[0], 0] for key, value in better.items() if (key[0], 0) in worse
+        }
+    return {key: value - worse[key] for key, value in better.items() if key in worse}
+
+
+def interval(values: Mapping[tuple[str, int], float]) -> tuple[float, float, float]:
+    """Return the mean over animals and a 95% interval around it.
+
+    Animals are resampled, and within each its seeds.
+    """
+    animals: dict[str, list[float]] = {}
+    for (animal, _), value in values.items():
+        animals.setdefault(animal, []).append(value)
+    of_animals = [np.asarray(found) for found in animals.values()]
+    mean = float(np.mean([found.mean() for found in of_animals]))
+    rng = np.random.default_rng(0)
+
+    def resampled() -> float:
+        drawn = rng.integers(len(of_animals), size=len(of_animals))
+        return float(np.mean([rng.choice(of_animals[i], len(of_animals[i])).mean() for i in drawn]))
+
+    low, high = np.percentile([resampled() for _ in range(_RESAMPLES)], [2.5, 97.5])
+    return float(low), mean, float(high)
+
+
+def _draw(results: Sequence[Result], out: Path) -> list[Path]:
+    """Draw a point per animal and seed, two arms against each other; none without matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return []
+    pairs: tuple[tuple[Arm, Arm], ...] = (
+        ("temporal", "mtm"),
+        ("mtm", "default"),
+        ("default", "default, pretrained"),
+        ("default, few trials", "default, pretrained, few trials"),
+    )
+    paths = []
+    for x_arm, y_arm in pairs:
+        figure = Figure(figsize=(11, 3), layout="constrained")
+        axes = figure.subplots(1, len(SCORES))
+        for axis, score in zip(axes, SCORES, strict=True):
+            claim = Claim("", y_arm, x_arm)
+            keys = paired(results, claim, score)
+            x, y = (_values(results, arm, score, keys) for arm in (x_arm, y_arm))
+            axis.scatter(x, y, s=24, color="#2a6fbb", alpha=0.8)
+            if len(x):
+                ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+                axis.plot(ends, ends, color="#999999", linewidth=1)
+            axis.set(title=score, xlabel=x_arm)
+        axes[0].set_ylabel(f"{y_arm}\nbits/spike")
+        path = out / f"{y_arm} against {x_arm}.svg".replace(", ", "-").replace(" ", "-")
+        figure.savefig(path, metadata={"Date": None})
+        paths.append(path)
+    return paths
+
+
+def _values(
+    results: Sequence[Result], arm: Arm, score: Score, keys: Iterable[tuple[str, int]]
+) -> npt.NDArray[np.float64]:
+    found = {(r.animal, r.seed): r.pooled[score] for r in results if r.arm == arm}
+    return np.array([found[key] for key in keys])
