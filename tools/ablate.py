@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from napari_mtm.masking.sampling import DEFAULT, PUBLISHED
@@ -46,28 +47,42 @@ DEFAULTS = Settings()
 THEIRS = Settings.published(rate=5e-4)  # few steps need a faster rate than the paper's
 
 
-class OnlyTransformer(Default):
-    """Without the linear path to the rates."""
+class PastTheTransformer(Default):
+    """The components also go straight to the rates."""
 
     def latents(
         self, inputs: Tensor, prompt: Tensor, session: str, *, causal: bool, strict: bool = False
     ) -> Tensor:
-        """Return latents in which the linear path says nothing."""
-        latents = super().latents(inputs, prompt, session, causal=causal, strict=strict)
-        linear, deep = torch.split(latents, [self.sizes.rank, self.sizes.head], dim=-1)
-        return torch.cat([linear * 0, deep], dim=-1)
+        """Return latents to the first of which the components are added."""
+        deep = super().latents(inputs, prompt, session, causal=causal, strict=strict)
+        smooth, _, _ = self.components(inputs, causal=causal)
+        return deep + F.pad(smooth, (0, self.sizes.head - self.sizes.rank))
 
 
-class OnlyLinear(Default):
+class NoTransformer(Default):
     """Without the transformer."""
 
     def latents(
-        self, inputs: Tensor, prompt: Tensor, session: str, *, causal: bool, strict: bool = False
+        self,
+        inputs: Tensor,
+        prompt: Tensor,  # noqa: ARG002
+        session: str,  # noqa: ARG002
+        *,
+        causal: bool,
+        strict: bool = False,  # noqa: ARG002
     ) -> Tensor:
-        """Return latents in which the transformer says nothing."""
-        latents = super().latents(inputs, prompt, session, causal=causal, strict=strict)
-        linear, deep = torch.split(latents, [self.sizes.rank, self.sizes.head], dim=-1)
-        return torch.cat([linear, deep * 0], dim=-1)
+        """Return the components for latents."""
+        smooth, _, _ = self.components(inputs, causal=causal)
+        return F.pad(smooth, (0, self.sizes.head - self.sizes.rank))
+
+
+class NoSmoothing(Default):
+    """The components reach the transformer only as they are."""
+
+    def components(self, inputs: Tensor, *, causal: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Return nothing for the smoothed ones."""
+        smooth, components, seen = super().components(inputs, causal=causal)
+        return smooth * 0, components, seen
 
 
 @dataclass(frozen=True)
@@ -100,10 +115,11 @@ def _theirs(bins: int) -> Published:
 
 VARIANTS = {
     "default": Variant(_ours()),
-    "no way from the components to the rates": Variant(
-        lambda bins: OnlyTransformer(replace(SAME, bins=bins))
+    "no transformer": Variant(lambda bins: NoTransformer(replace(SAME, bins=bins))),
+    "no smoothing": Variant(lambda bins: NoSmoothing(replace(SAME, bins=bins))),
+    "with a way past the transformer": Variant(
+        lambda bins: PastTheTransformer(replace(SAME, bins=bins))
     ),
-    "no transformer": Variant(lambda bins: OnlyLinear(replace(SAME, bins=bins))),
     "no closed-form start": Variant(_ours(), started=False),
     "no own past": Variant(_ours(own=0)),
     "no RoPE": Variant(_ours(rope=False)),

@@ -247,7 +247,7 @@ def test_neutral_units_are_their_region():
         assert (part[at["CA1"][0]] - part[at["VISa"][0]]).abs().max() > 1e-3
     means = network.region_means[network.regions.index("CA1")].detach()
     sizes = SIZES["default"]
-    write = means[sizes.rank :][: sizes.rank + sizes.head]
+    write = means[sizes.rank :][: sizes.head]
     torch.testing.assert_close(loadings.write[at["CA1"][0]].detach(), write)
 
 
@@ -267,7 +267,7 @@ def test_a_region_never_seen_is_the_mean_of_regions():
     mean = network.region_means.detach().mean(dim=0)
     read = mean[: sizes.rank] * 4 / np.sqrt(2)
     torch.testing.assert_close(loadings.read.detach()[0, : sizes.rank], read)
-    write = mean[sizes.rank :][: sizes.rank + sizes.head]
+    write = mean[sizes.rank :][: sizes.head]
     torch.testing.assert_close(loadings.write.detach()[1], write)
 
 

@@ -62,9 +62,9 @@ class PublishedSizes:
 class DefaultSizes:
     """Sizes of our network.
 
-    `rank` components make the linear path, `head` is how much of the transformer reaches
-    the rates, `reach` is how many bins the linear path looks to either side, `own` how
-    many time scales of its own past a unit is given.
+    `rank` components are made of what visible units say, and smoothed over `reach` bins to
+    either side; `head` latents come out; `own` is how many time scales of its own past
+    a unit is given.
     """
 
     bins: int = 100
@@ -73,7 +73,7 @@ class DefaultSizes:
     heads: int = 4
     hidden: int = 256
     rank: int = 24
-    head: int = 48
+    head: int = 64
     reach: int = 16
     own: int = 4
     rope: bool = True
@@ -487,12 +487,12 @@ class Published(Network):
 
 
 class Default(Network):
-    """Our network: a low-rank linear path from visible units to rates, and a transformer.
+    """Our network: a low-rank linear path from visible units into a transformer, and out.
 
     Every unit has one vector of loadings, the mean of its region plus an offset of its
     own, so that a unit never seen before starts as its region. The linear path sums what
     visible units say into `rank` components and smooths each in time; the transformer
-    corrects it. Under the causal prompt both look at the past alone, strictly.
+    makes latents of them. Under the causal prompt both look at the past alone, strictly.
     """
 
     own_parts = ("offsets", "session_tokens")
@@ -501,7 +501,7 @@ class Default(Network):
         super().__init__()
         self.sizes: DefaultSizes = sizes
         self.regions: list[str] = []
-        self._parts = (sizes.rank, sizes.rank + sizes.head, sizes.own, 1)
+        self._parts = (sizes.rank, sizes.head, sizes.own, 1)
         self.region_means = nn.Parameter(torch.zeros(0, sum(self._parts)))  # (regions, ...)
         self.offsets = nn.ParameterList()
         self.session_tokens = nn.ParameterList()
@@ -538,27 +538,28 @@ class Default(Network):
         self.offsets.append(nn.Parameter(offsets.to(device)))
         self.session_tokens.append(nn.Parameter(torch.zeros(self.sizes.width, device=device)))
 
-    def set_linear_path(self, session: str, components: Tensor, weights: Tensor) -> None:
-        """Start a session's linear path.
+    def set_reading(self, session: str, components: Tensor) -> None:
+        """Start what a session's units say.
 
-        `components` (N, rank) make sums of what units say, deviations of square roots of
-        counts from their means; `weights` (N, rank) make log rates of these.
+        `components` (N, rank) make sums of deviations of square roots of counts from
+        their means.
         """
-        units = self.sessions[session]
-        rank = self.sizes.rank
-        means = self._region_rows(units)
-        with torch.no_grad():
-            offsets = self.offsets[self.index(session)]
-            offsets[:, :rank] = components / self._read_scale(units) - means[:, :rank]
-            part = slice(rank, 2 * rank)
-            offsets[:, part] = weights - means[:, part]
+        read = components / self._read_scale(self.sessions[session])
+        self._set(session, slice(0, self.sizes.rank), read)
+
+    def set_writing(self, session: str, weights: Tensor, bias: Tensor) -> None:
+        """Start what is made of latents: `weights` (N, head) and `bias` (N,) of log rates."""
+        self._set(session, slice(self.sizes.rank, sum(self._parts[:2])), weights)
+        self._set(session, slice(sum(self._parts[:3]), None), bias[:, None])
 
     def set_own_past(self, session: str, gains: Tensor) -> None:
         """Start what a session's units make of their own past: `gains` (N, own)."""
+        self._set(session, slice(sum(self._parts[:2]), sum(self._parts[:3])), gains)
+
+    def _set(self, session: str, part: slice, values: Tensor) -> None:
         means = self._region_rows(self.sessions[session])
-        part = slice(sum(self._parts[:2]), sum(self._parts[:3]))
         with torch.no_grad():
-            self.offsets[self.index(session)][:, part] = gains - means[:, part]
+            self.offsets[self.index(session)][:, part] = values - means[:, part]
 
     @staticmethod
     def _read_scale(units: Units) -> float:
@@ -621,15 +622,20 @@ class Default(Network):
         causal: bool,
         strict: bool = False,  # noqa: ARG002 (it always is)
     ) -> Tensor:
-        """Return latents (B, T, rank + head): the linear path's, and the transformer's."""
+        """Return latents (B, T, head)."""
         t = inputs.shape[1]
-        components, seen = torch.split(inputs, [self.sizes.rank, 1], dim=-1)
-        components = components * (seen + 1e-6).rsqrt()
-        smooth = self._smooth(components, causal=causal)
+        smooth, components, seen = self.components(inputs, causal=causal)
         x = self.project(torch.cat([smooth, components, seen], dim=-1))
         x = x + self.positions[:t] + self.prompts(prompt).view(-1, 1, x.shape[-1])
         x = self.drop(x + self.session_tokens[self.index(session)])
-        return torch.cat([smooth, self.head(self.trunk(x, causal=causal))], dim=-1)
+        out: Tensor = self.head(self.trunk(x, causal=causal))
+        return out
+
+    def components(self, inputs: Tensor, *, causal: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Return components smoothed and as they are (B, T, rank), and how much is seen."""
+        components, seen = torch.split(inputs, [self.sizes.rank, 1], dim=-1)
+        components = components * (seen + 1e-6).rsqrt()
+        return self._smooth(components, causal=causal), components, seen
 
     def _smooth(self, components: Tensor, *, causal: bool) -> Tensor:
         """Weigh each component (B, T, rank) over nearby bins, or past ones if causal."""

@@ -337,7 +337,7 @@ def _readouts(about: _Readouts, tensors: Mapping[str, Tensor]) -> Readouts:
 def _check_readouts(readouts: Readouts, network: Published | Default) -> None:
     """Raise ValueError where readouts do not fit the latents of a network."""
     sizes = network.sizes
-    width = sizes.width if isinstance(sizes, PublishedSizes) else sizes.rank + sizes.head
+    width = sizes.width if isinstance(sizes, PublishedSizes) else sizes.head
     nothing = np.zeros((1, sizes.bins, width), np.float32)
     if not readouts.around.mean.shape == readouts.past.mean.shape == nothing.shape[1:]:
         raise ValueError("readouts have the wrong shape")

@@ -134,6 +134,8 @@ def compare(
     _record(scale, out / "scale.json")
     path = out / "results.jsonl"
     found = _read(path)
+    with replacing(path) as whole:  # without a line that was cut off
+        whole.write("".join(json.dumps(asdict(r)) + "\n" for r in found).encode())
     done = {(r.arm, r.animal, r.seed) for r in found}
     asked = list(_asked(held_out, scale))
     for i, (arm, session, seed) in enumerate(asked):

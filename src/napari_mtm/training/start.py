@@ -3,46 +3,84 @@
 import torch
 from torch import Tensor
 
-from napari_mtm.model.network import RATE_FLOOR, Default, own_kernels, recent
+from napari_mtm.model.network import RATE_FLOOR, Default, encode, own_kernels, recent
 
 _SD = 4.0
-_SHRINK = 0.3
 _LARGEST = 1.0
 _FLOOR = 0.02
 _CHUNK = 64
 _AHEAD = 10
 _RIDGE = 0.1
+_GROUPS = 4
+_PRIOR = 0.1
 
 
 def start(network: Default, session: str, counts: Tensor) -> None:
     """Start the loadings of a session's units from `counts` (trials, bins, units) to train on."""
-    start_linear_path(network, session, counts)
+    start_reading(network, session, counts)
     start_own_past(network, session, counts)
+    start_writing(network, session, counts)
 
 
-def start_linear_path(network: Default, session: str, counts: Tensor) -> None:
-    """Start the linear path on the principal components of smoothed activity.
+def start_reading(network: Default, session: str, counts: Tensor) -> None:
+    """Start what units say on the principal components of smoothed activity.
 
-    `counts` (trials, bins, units) are those to train on. Units are weighed between
-    their covariance and their correlation, so that neither the busiest nor the noisiest
-    rule; what a component says of a unit's rate is shrunk, for training to raise.
+    Units are weighed between their covariance and their correlation, so that neither
+    the busiest nor the noisiest rule.
     """
     centre = torch.as_tensor(network.sessions[session].roots, device=counts.device)
     weight = (centre + _FLOOR).rsqrt()
-    covariance = _covariance(counts, centre, weight)
-    values, vectors = torch.linalg.eigh(covariance)
+    values, vectors = torch.linalg.eigh(_covariance(counts, centre, weight))
     rank = min(network.sizes.rank, len(values))
     size = values.flip(0)[:rank].clamp(min=1e-8).sqrt()
-    directions = vectors.flip(1)[:, :rank]
-    components = directions * weight[:, None] / size
-    # A deviation of the root is one of the rate, and of its log where divided by the mean.
-    weights = directions / weight[:, None] * size / (centre[:, None] + _FLOOR) * _SHRINK
+    components = vectors.flip(1)[:, :rank] * weight[:, None] / size
     spare = network.sizes.rank - rank
-    network.set_linear_path(
-        session,
-        torch.nn.functional.pad(components, (0, spare)),
-        torch.nn.functional.pad(weights.clamp(-_LARGEST, _LARGEST), (0, spare)),
-    )
+    network.set_reading(session, torch.nn.functional.pad(components, (0, spare)))
+
+
+def start_writing(network: Default, session: str, counts: Tensor) -> None:
+    """Start what is made of latents on a regression of units that were hidden from them.
+
+    One step of Newton's method from the mean rates, with a prior on the weights.
+    """
+    n_units, device = counts.shape[2], counts.device
+    mean = torch.as_tensor(network.sessions[session].rates, device=device).clamp(min=1e-4)
+    generator = torch.Generator().manual_seed(0)
+    group = torch.randperm(n_units, generator=generator).to(device) % _GROUPS
+    weights = torch.zeros(n_units, network.sizes.head, device=device)
+    bias = torch.zeros(n_units, device=device)
+    training = network.training
+    network.eval()
+    for k in range(_GROUPS):
+        hidden = group == k
+        gram, product, average = _moments(network, session, counts, hidden, mean)
+        precision = mean[hidden, None, None] * gram + torch.eye(len(gram), device=device) / _PRIOR
+        found = torch.linalg.solve(precision, product)
+        weights[hidden] = found.clamp(-_LARGEST, _LARGEST)
+        bias[hidden] = -weights[hidden] @ average
+    network.train(training)
+    network.set_writing(session, weights, bias)
+
+
+@torch.no_grad()
+def _moments(
+    network: Default, session: str, counts: Tensor, hidden: Tensor, mean: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums over trials and bins of latents' products with each other and with hidden counts.
+
+    Latents are taken from their average, which is returned last.
+    """
+    loadings = network.loadings(session)
+    prompt = torch.zeros(1, dtype=torch.long, device=counts.device)
+    found = []
+    for part in torch.split(counts, _CHUNK):
+        inputs = encode(loadings, network.activity(part), ~hidden[None, None])
+        found.append(network.latents(inputs, prompt, session, causal=False).flatten(0, 1))
+    latents = torch.cat(found)
+    average = latents.mean(0)
+    latents = latents - average
+    change = counts[:, :, hidden].flatten(0, 1).float() - mean[hidden]
+    return latents.T @ latents, change.T @ latents, average
 
 
 def _covariance(counts: Tensor, centre: Tensor, weight: Tensor) -> Tensor:

@@ -1,0 +1,38 @@
+"""A tiny study from nothing: every arm is there, and nothing is worked out twice."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from napari_mtm.errors import SourceError, TrainingError
+from napari_mtm.reproducing.reproduce import reproduce
+from napari_mtm.reproducing.study import QUICK, REFERENCES, TRAINED
+
+TINY = replace(
+    QUICK, pretraining=2, units=12, trials=40, steps=4, pretraining_steps=4, width=16, layers=1
+)
+
+
+def test_a_study_goes_on_where_it_was(tmp_path: Path) -> None:
+    text = reproduce(tmp_path, scale=TINY, device="cpu")
+    for arm in (*TRAINED, *REFERENCES):
+        assert f"| {arm} |" in text
+    path = tmp_path / "results.jsonl"
+    lines = path.read_text().splitlines()
+    assert len(lines) == len(TRAINED) + len(REFERENCES)
+    path.write_text("\n".join(lines[:-1]) + "\n" + lines[-1][:20])
+    told: list[str] = []
+    again = reproduce(
+        tmp_path, scale=TINY, device="cpu", progress=lambda _, message: told.append(message)
+    )
+    assert again == text
+    assert sum("seed" in message for message in told) == 1
+    assert len(path.read_text().splitlines()) == len(lines)
+    with pytest.raises(TrainingError, match="another scale"):
+        reproduce(tmp_path, scale=replace(TINY, steps=5), device="cpu")
+
+
+def test_a_cache_without_the_papers_sessions_says_so(tmp_path: Path) -> None:
+    with pytest.raises(SourceError):
+        reproduce(tmp_path / "out", scale=TINY, one=tmp_path / "nowhere", device="cpu")
