@@ -141,12 +141,13 @@ def interval(values: Mapping[tuple[str, int], float]) -> tuple[float, float, flo
     of_animals = [np.asarray(found) for found in animals.values()]
     mean = float(np.mean([found.mean() for found in of_animals]))
     rng = np.random.default_rng(0)
-
-    def resampled() -> float:
-        drawn = rng.integers(len(of_animals), size=len(of_animals))
-        return float(np.mean([rng.choice(of_animals[i], len(of_animals[i])).mean() for i in drawn]))
-
-    low, high = np.percentile([resampled() for _ in range(_RESAMPLES)], [2.5, 97.5])
+    n = len(of_animals)
+    drawn = rng.integers(n, size=(_RESAMPLES, n))
+    means = np.zeros(drawn.shape)
+    for i, found in enumerate(of_animals):
+        seeds = rng.choice(found, (_RESAMPLES, n, len(found)))
+        means = np.where(drawn == i, seeds.mean(axis=2), means)
+    low, high = np.percentile(means.mean(axis=1), [2.5, 97.5])
     return float(low), mean, float(high)
 
 
