@@ -1,0 +1,89 @@
+"""Validation: fixed masks, and scores that follow from the definition."""
+
+import math
+
+import numpy as np
+import pytest
+
+from napari_mtm.masking.tasks import TASKS
+from napari_mtm.model.model import new_model
+from napari_mtm.recording.session import Session
+from napari_mtm.training.validation import Exam, validate
+from tests.training.waves import SMALL, waves
+
+
+def exam(session: Session, size: int = 24) -> Exam:
+    split = session.split()
+    null = session.counts[split.train].mean(axis=(0, 1)).astype(np.float32)
+    return Exam.of(session, split.validation, null, size=size)
+
+
+class Told:
+    """A model that answers with rates it was told."""
+
+    def __init__(self, rates: np.ndarray) -> None:
+        self.rates = rates
+
+    def predict(self, counts, hidden, *, task, session) -> np.ndarray:
+        return np.log(np.broadcast_to(self.rates, counts.shape)).astype(np.float32)
+
+
+def test_masks_are_always_the_same() -> None:
+    session = waves()
+    one, other = exam(session), exam(session)
+    for task in TASKS:
+        assert np.array_equal(one.hidden[task], other.hidden[task])
+        assert np.array_equal(one.scored[task], other.scored[task])
+
+
+def test_each_task_hides_what_it_is_about() -> None:
+    session = waves()
+    found = exam(session)
+    regions = np.asarray(session.units["region"])
+    for task in TASKS:
+        hidden, scored = found.hidden[task], found.scored[task]
+        assert scored.any()
+        assert not (scored & ~hidden).any()
+    forward = found.hidden["causal"]
+    assert forward[:, -10:].all()
+    assert not forward[:, :-10].any()
+    for trial in found.hidden["inter-region"]:
+        assert len(set(regions[trial.all(axis=0)])) == 1
+        assert trial.all(axis=0).sum() == trial.any(axis=0).sum() == 5
+    for hidden, scored in zip(
+        found.hidden["intra-region"], found.scored["intra-region"], strict=True
+    ):
+        outside = regions[~hidden.any(axis=0)]
+        assert len(set(outside)) <= 1
+        assert set(regions[scored.any(axis=0)]) <= set(outside) or not len(outside)
+
+
+def test_the_null_scores_nothing_and_the_truth_something() -> None:
+    session = waves()
+    found = exam(session)
+    nothing = found.bits_per_spike(Told(found.null))
+    assert nothing == pytest.approx(dict.fromkeys(TASKS, 0.0), abs=1e-6)
+    trials = np.resize(session.split().validation, len(found.counts))
+    truth = found.bits_per_spike(Told(session.rates[trials]))
+    assert all(value > 0.2 for value in truth.values())
+
+
+def test_a_score_is_the_gain_in_bits_for_every_spike() -> None:
+    """Twice the rate of a null of 1: each spike gains a bit, each bin costs 1 / ln 2 of one."""
+    counts = np.random.default_rng(0).poisson(1.0, (10, 40, 6)).astype(np.uint8)
+    session = Session.from_counts(counts, ["CA1"] * 6)
+    found = Exam.of(session, np.arange(10), np.ones(6, np.float32), size=10)
+    told = found.bits_per_spike(Told(np.full(6, 2.0)))
+    for task in TASKS:
+        entries = found.scored[task].sum()
+        spikes = counts[found.scored[task]].sum()
+        assert told[task] == pytest.approx(1 - entries / math.log(2) / spikes, rel=1e-4)
+
+
+def test_sessions_count_alike_and_silence_has_no_score() -> None:
+    session, silent = waves(), Session.from_counts(np.zeros((20, 40, 4)), ["CA1"] * 4)
+    model = new_model([session, silent], sizes=SMALL, device="cpu")
+    heard = exam(session)
+    alone = validate(model, [heard])
+    assert validate(model, [heard, exam(silent)]) == alone
+    assert validate(model, [exam(silent)]) == {}
