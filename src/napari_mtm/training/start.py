@@ -1,9 +1,21 @@
 """A start in closed form for the loadings of a session's units."""
 
+from dataclasses import replace
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from napari_mtm.model.network import RATE_FLOOR, Default, encode, own_kernels, recent
+from napari_mtm.masking.sampling import DEFAULT, Layout, draw
+from napari_mtm.masking.tasks import TASKS
+from napari_mtm.model.network import (
+    RATE_FLOOR,
+    Default,
+    encode,
+    log_rates,
+    own_kernels,
+    recent,
+)
 
 _SD = 4.0
 _LARGEST = 1.0
@@ -11,8 +23,12 @@ _FLOOR = 0.02
 _CHUNK = 64
 _AHEAD = 10
 _RIDGE = 0.1
-_GROUPS = 4
-_PRIOR = 0.1
+_TRIALS = 128
+_EVERY = 3
+_PRIOR = 0.02
+_ITERATIONS = 4
+_FARTHEST = 3.0
+_ROWS = 2048
 
 
 def start(network: Default, session: str, counts: Tensor) -> None:
@@ -35,52 +51,76 @@ def start_reading(network: Default, session: str, counts: Tensor) -> None:
     size = values.flip(0)[:rank].clamp(min=1e-8).sqrt()
     components = vectors.flip(1)[:, :rank] * weight[:, None] / size
     spare = network.sizes.rank - rank
-    network.set_reading(session, torch.nn.functional.pad(components, (0, spare)))
+    network.set_reading(session, F.pad(components, (0, spare)))
 
 
 def start_writing(network: Default, session: str, counts: Tensor) -> None:
-    """Start what is made of latents on a regression of units that were hidden from them.
+    """Start what is made of latents on a Poisson regression of what masks hide.
 
-    One step of Newton's method from the mean rates, with a prior on the weights.
+    The masks are those of training, all four tasks alike; the weights have a prior.
     """
-    n_units, device = counts.shape[2], counts.device
-    mean = torch.as_tensor(network.sessions[session].rates, device=device).clamp(min=1e-4)
-    generator = torch.Generator().manual_seed(0)
-    group = torch.randperm(n_units, generator=generator).to(device) % _GROUPS
-    weights = torch.zeros(n_units, network.sizes.head, device=device)
-    bias = torch.zeros(n_units, device=device)
-    training = network.training
-    network.eval()
-    for k in range(_GROUPS):
-        hidden = group == k
-        gram, product, average = _moments(network, session, counts, hidden, mean)
-        precision = mean[hidden, None, None] * gram + torch.eye(len(gram), device=device) / _PRIOR
-        found = torch.linalg.solve(precision, product)
-        weights[hidden] = found.clamp(-_LARGEST, _LARGEST)
-        bias[hidden] = -weights[hidden] @ average
-    network.train(training)
-    network.set_writing(session, weights, bias)
+    latents, offsets, scored, spikes = _examples(network, session, counts)
+    mean = latents.mean(dim=0)
+    latents = F.pad(latents - mean, (0, 1), value=1.0)
+    found = _regress(latents, offsets, scored, spikes)
+    weights, bias = found[:, :-1], found[:, -1]
+    network.set_writing(session, weights, bias - weights @ mean)
 
 
 @torch.no_grad()
-def _moments(
-    network: Default, session: str, counts: Tensor, hidden: Tensor, mean: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums over trials and bins of latents' products with each other and with hidden counts.
+def _examples(
+    network: Default, session: str, counts: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return latents (S, L), log rates without them, what is scored, and counts (S, N).
 
-    Latents are taken from their average, which is returned last.
+    Of some trials, every few bins: what lies between says little more.
     """
-    loadings = network.loadings(session)
-    prompt = torch.zeros(1, dtype=torch.long, device=counts.device)
+    generator = torch.Generator(counts.device).manual_seed(0)
+    layout = Layout.of(network.sessions[session].regions, power=0.5, device=counts.device)
+    known = network.loadings(session)
+    loadings = replace(known, write=torch.zeros_like(known.write))
+    drawn = torch.randperm(len(counts), generator=generator, device=counts.device)[:_TRIALS]
+    training = network.training
+    network.eval()
     found = []
-    for part in torch.split(counts, _CHUNK):
-        inputs = encode(loadings, network.activity(part), ~hidden[None, None])
-        found.append(network.latents(inputs, prompt, session, causal=False).flatten(0, 1))
-    latents = torch.cat(found)
-    average = latents.mean(0)
-    latents = latents - average
-    change = counts[:, :, hidden].flatten(0, 1).float() - mean[hidden]
-    return latents.T @ latents, change.T @ latents, average
+    for task in TASKS:
+        prompt = torch.tensor([TASKS.index(task)], device=counts.device)
+        for rows in torch.split(drawn, _CHUNK):
+            part = counts[rows].float()
+            masks = draw(
+                task,
+                DEFAULT,
+                layout,
+                trials=len(part),
+                bins=part.shape[1],
+                generator=generator,
+            )
+            activity = network.activity(part)
+            inputs = encode(loadings, activity, masks.visible)
+            latents = network.latents(inputs, prompt, session, causal=task == "causal")
+            offsets = log_rates(loadings, latents, activity, masks.visible)
+            parts = (latents, offsets, masks.scored.expand_as(part).float(), part)
+            found.append([x[:, ::_EVERY].flatten(0, 1) for x in parts])
+    network.train(training)
+    latents, offsets, scored, spikes = map(torch.cat, zip(*found, strict=True))
+    return latents, offsets, scored, spikes
+
+
+def _regress(latents: Tensor, offsets: Tensor, scored: Tensor, spikes: Tensor) -> Tensor:
+    """Return weights (N, L) of a Poisson regression on latents, by Newton's method."""
+    n_latents, n_units = latents.shape[1], offsets.shape[1]
+    weights = latents.new_zeros(n_units, n_latents)
+    prior = latents.new_full((n_latents,), 1 / _PRIOR)
+    for _ in range(_ITERATIONS):
+        change = (latents @ weights.T).clamp(-_FARTHEST, _FARTHEST)
+        rates = scored * torch.exp(offsets + change)
+        slope = (scored * spikes - rates).T @ latents - weights * prior
+        curvature = torch.diag(prior).repeat(n_units, 1, 1)
+        for x, r in zip(torch.split(latents, _ROWS), torch.split(rates, _ROWS), strict=True):
+            products = (x[:, :, None] * x[:, None]).flatten(1)
+            curvature += (r.T @ products).view(-1, n_latents, n_latents)
+        weights = weights + torch.linalg.solve(curvature, slope)
+    return weights
 
 
 def _covariance(counts: Tensor, centre: Tensor, weight: Tensor) -> Tensor:
