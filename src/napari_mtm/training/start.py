@@ -25,7 +25,7 @@ _AHEAD = 10
 _RIDGE = 0.1
 _TRIALS = 128
 _EVERY = 3
-_PRIOR = 0.02
+_PRIOR = 0.05
 _ITERATIONS = 4
 _FARTHEST = 3.0
 _ROWS = 2048
@@ -60,10 +60,9 @@ def start_writing(network: Default, session: str, counts: Tensor) -> None:
     The masks are those of training, all four tasks alike; the weights have a prior.
     """
     latents, offsets, scored, spikes = _examples(network, session, counts)
-    mean = latents.mean(dim=0)
-    latents = F.pad(latents - mean, (0, 1), value=1.0)
-    found = _regress(latents, offsets, scored, spikes)
-    weights, bias = found[:, :-1], found[:, -1]
+    mean, spread = latents.mean(dim=0), latents.var(dim=0).mean().sqrt() + 1e-6
+    found = _regress((latents - mean) / spread, offsets, scored, spikes)
+    weights, bias = found[:, :-1] / spread, found[:, -1]
     network.set_writing(session, weights, bias - weights @ mean)
 
 
@@ -107,10 +106,15 @@ def _examples(
 
 
 def _regress(latents: Tensor, offsets: Tensor, scored: Tensor, spikes: Tensor) -> Tensor:
-    """Return weights (N, L) of a Poisson regression on latents, by Newton's method."""
+    """Return weights (N, L) and biases, last, of a Poisson regression by Newton's method.
+
+    Latents are of unit size; a prior holds what they make of a log rate to a fifth of that.
+    """
+    prior = latents.new_full((latents.shape[1] + 1,), latents.shape[1] / _PRIOR)
+    prior[-1] = 1.0
+    latents = F.pad(latents, (0, 1), value=1.0)
     n_latents, n_units = latents.shape[1], offsets.shape[1]
     weights = latents.new_zeros(n_units, n_latents)
-    prior = latents.new_full((n_latents,), 1 / _PRIOR)
     for _ in range(_ITERATIONS):
         change = (latents @ weights.T).clamp(-_FARTHEST, _FARTHEST)
         rates = scored * torch.exp(offsets + change)
