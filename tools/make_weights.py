@@ -22,7 +22,7 @@ from napari_mtm.training.settings import Settings
 
 ANIMALS = 12
 SEED = 1000
-PRETRAINING = Settings(steps=4000, check_every=500, seed=1)
+PRETRAINING = Settings(steps=6000, check_every=500, seed=1)
 TUNING = Settings(steps=1500, check_every=100, seed=1)
 
 
