@@ -12,7 +12,7 @@ from napari_mtm.reproducing.study import QUICK, TRAINED, Result
 
 def result(arm, animal, seed, value) -> Result:
     scores = dict.fromkeys(SCORES, value)
-    return Result(arm, animal, seed, scores, scores)
+    return Result(arm, animal, seed, scores, scores, {"CA1": scores, "DG": {}})
 
 
 def test_animals_count_alike_however_many_seeds_they_have() -> None:

@@ -3,15 +3,20 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_mtm.masking.tasks import SCORES, Score
 from napari_mtm.recording.store import replacing
 from napari_mtm.reproducing.study import REFERENCES, TRAINED, Arm, Result, Scale
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 _RESAMPLES = 2000
+_BLUE, _ORANGE, _GREY = "#2a6fbb", "#d9822b", "#999999"
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ CLAIMS = (
 
 def write_page(results: Sequence[Result], scale: Scale, out: Path, data: str) -> str:
     """Write `results.md` and its figures into a folder; return the text."""
-    figures = _draw(results, out)
+    figures = _draw(results, scale, out)
     text = "\n".join(
         [
             "# Results",
@@ -151,10 +156,10 @@ def interval(values: Mapping[tuple[str, int], float]) -> tuple[float, float, flo
     return float(low), mean, float(high)
 
 
-def _draw(results: Sequence[Result], out: Path) -> list[Path]:
-    """Draw a point per animal and seed, two arms against each other; none without matplotlib."""
+def _draw(results: Sequence[Result], scale: Scale, out: Path) -> list[Path]:
+    """Draw the figures; none without matplotlib."""
     try:
-        from matplotlib.figure import Figure
+        import matplotlib.figure  # noqa: F401
     except ImportError:
         return []
     pairs: tuple[tuple[Arm, Arm], ...] = (
@@ -163,28 +168,87 @@ def _draw(results: Sequence[Result], out: Path) -> list[Path]:
         ("default", "default, pretrained"),
         ("default, few trials", "default, pretrained, few trials"),
     )
+    figures = {
+        f"{y} against {x}".replace(", ", "-").replace(" ", "-"): _against(results, x, y)
+        for x, y in pairs
+    }
+    figures["by-number-of-other-animals"] = _scaling(results, scale)
+    figures["by-region"] = _by_region(results)
     paths = []
-    for x_arm, y_arm in pairs:
-        figure = Figure(figsize=(11, 3), layout="constrained")
-        axes = figure.subplots(1, len(SCORES))
-        for axis, score in zip(axes, SCORES, strict=True):
-            claim = Claim("", y_arm, x_arm)
-            keys = paired(results, claim, score)
-            x, y = (_values(results, arm, score, keys) for arm in (x_arm, y_arm))
-            axis.scatter(x, y, s=24, color="#2a6fbb", alpha=0.8)
-            if len(x):
-                ends = [min(x.min(), y.min()), max(x.max(), y.max())]
-                axis.plot(ends, ends, color="#999999", linewidth=1)
-            axis.set(title=score, xlabel=x_arm)
-        axes[0].set_ylabel(f"{y_arm}\nbits/spike")
-        path = out / f"{y_arm} against {x_arm}.svg".replace(", ", "-").replace(" ", "-")
+    for name, figure in figures.items():
+        path = out / f"{name}.svg"
         figure.savefig(path, metadata={"Date": None})
         paths.append(path)
     return paths
 
 
-def _values(
-    results: Sequence[Result], arm: Arm, score: Score, keys: Iterable[tuple[str, int]]
-) -> npt.NDArray[np.float64]:
-    found = {(r.animal, r.seed): r.pooled[score] for r in results if r.arm == arm}
-    return np.array([found[key] for key in keys])
+def _panels() -> tuple["Figure", list["Axes"]]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 3.2), layout="constrained")
+    axes = list(figure.subplots(1, len(SCORES)))
+    for axis, score in zip(axes, SCORES, strict=True):
+        axis.set_title(score)
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _against(results: Sequence[Result], x_arm: Arm, y_arm: Arm) -> "Figure":
+    """Draw a point per animal and seed, and the line on which both are alike."""
+    figure, axes = _panels()
+    for axis, score in zip(axes, SCORES, strict=True):
+        x, y = (
+            {(r.animal, r.seed): r.pooled[score] for r in results if r.arm == arm}
+            for arm in (x_arm, y_arm)
+        )
+        pairs = np.array([(x[key], y[key]) for key in x if key in y]).reshape(-1, 2)
+        axis.scatter(pairs[:, 0], pairs[:, 1], s=24, color=_BLUE, alpha=0.8)
+        if len(pairs):
+            ends = [pairs.min(), pairs.max()]
+            axis.plot(ends, ends, color=_GREY, linewidth=1)
+        axis.set_xlabel(x_arm)
+    axes[0].set_ylabel(f"{y_arm}\nbits/spike")
+    return figure
+
+
+def _scaling(results: Sequence[Result], scale: Scale) -> "Figure":
+    """Draw scores by how many other animals were pretrained on."""
+    figure, axes = _panels()
+    arms: dict[int, Arm] = {0: "default", 2: "default, pretrained on 2"}
+    arms[scale.pretraining] = "default, pretrained"
+    for axis, score in zip(axes, SCORES, strict=True):
+        found = {
+            n: interval({(r.animal, r.seed): r.pooled[score] for r in results if r.arm == arm})
+            for n, arm in arms.items()
+            if any(r.arm == arm for r in results)
+        }
+        if found:
+            low, mean, high = np.array(list(found.values())).T
+            axis.errorbar(list(found), mean, [mean - low, high - mean], color=_BLUE, marker="o")
+        axis.set_xlabel("other animals")
+    axes[0].set_ylabel("bits/spike")
+    return figure
+
+
+def _by_region(results: Sequence[Result]) -> "Figure":
+    """Draw scores by region, the mean over animals and seeds."""
+    figure, axes = _panels()
+    arms: dict[Arm, str] = {"temporal": _GREY, "mtm": _ORANGE, "default": _BLUE}
+    names = sorted({name for r in results for name in r.regions})
+    for axis, score in zip(axes, SCORES, strict=True):
+        for i, (arm, color) in enumerate(arms.items()):
+            values = [
+                [
+                    r.regions[name][score]
+                    for r in results
+                    if r.arm == arm and name in r.regions and score in r.regions[name]
+                ]
+                for name in names
+            ]
+            means = [float(np.mean(found)) if found else 0.0 for found in values]
+            places = np.arange(len(names)) + 0.27 * (i - 1)
+            axis.bar(places, means, 0.25, color=color, label=arm)
+        axis.set_xticks(range(len(names)), names, rotation=45)
+    axes[0].set_ylabel("bits/spike")
+    axes[-1].legend(frameon=False)
+    return figure

@@ -33,6 +33,7 @@ Arm = Literal[
     "mtm",
     "mtm, no prompt",
     "default",
+    "default, pretrained on 2",
     "default, pretrained",
     "default, few trials",
     "default, pretrained, few trials",
@@ -45,6 +46,7 @@ TRAINED: tuple[Arm, ...] = (
     "mtm",
     "mtm, no prompt",
     "default",
+    "default, pretrained on 2",
     "default, pretrained",
     "default, few trials",
     "default, pretrained, few trials",
@@ -108,13 +110,17 @@ QUICK = Scale(
 
 @dataclass(frozen=True)
 class Result:
-    """Scores of one arm on one animal: bits per spike by test, as published and pooled."""
+    """Scores of one arm on one animal, in bits per spike by test.
+
+    `bps` is as published, `pooled` over units, `regions` the latter by region.
+    """
 
     arm: Arm
     animal: str
     seed: int
     bps: Mapping[Score, float]
     pooled: Mapping[Score, float]
+    regions: Mapping[str, Mapping[Score, float]]
 
 
 def compare(
@@ -211,7 +217,8 @@ def _trained(
     else:
         settings = Settings(steps=scale.steps, seed=seed, check_every=0)
         if arm.startswith("default, pretrained"):
-            known = _pretrained(others, scale, seed, out, device)
+            some = others[:2] if arm == "default, pretrained on 2" else others
+            known = _pretrained(some, scale, seed, out, device)
             model = with_session(known, lessons[session.id], seed)
         else:
             model = new_model(
@@ -230,7 +237,7 @@ def _pretrained(
 ) -> Model:
     """Return a model taught on the other animals, once for each seed."""
     settings = Settings(steps=scale.pretraining_steps, seed=seed, check_every=0)
-    folder = out / f"pretrained-{seed}"
+    folder = out / f"pretrained-{len(others)}-{seed}"
     if not (Run.is_in(folder) and Run(folder).status.state == "finished"):
         sizes = default_sizes(others[0].n_bins, scale)
         pretrain(others, folder, sizes=sizes, settings=settings, resume=True, device=device)
@@ -262,11 +269,18 @@ def _scored(arm: Arm, session: Session, seed: int, rates: _Rates) -> Result:
     counts = session.counts[session.split().test]
     bps: dict[Score, float] = {}
     pooled: dict[Score, float] = {}
+    regions: dict[str, dict[Score, float]] = {region.name: {} for region in session.regions}
     for score in SCORES:
         counted = tally(counts, rates(score), scored_entries(session, score))
         bps[score] = round(float(counted.mean_bits_per_spike()), 5)
         pooled[score] = round(float(counted.pooled_bits_per_spike()), 5)
-    return Result(arm, session.id, seed, bps, pooled)
+        for region in session.regions:
+            found = float(
+                counted.units(np.arange(session.n_units)[region.units]).pooled_bits_per_spike()
+            )
+            if np.isfinite(found):
+                regions[region.name][score] = round(found, 5)
+    return Result(arm, session.id, seed, bps, pooled, regions)
 
 
 def _record(scale: Scale, path: Path) -> None:
