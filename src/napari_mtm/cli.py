@@ -153,6 +153,9 @@ def _add_models(add: _Add) -> None:
         "--one", metavar="DIR", help="ONE cache folder with the paper's sessions; else simulated"
     )
     sub.add_argument("--quick", action="store_true", help="a small study, in minutes")
+    sub.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes that share the work"
+    )
     sub.add_argument("--device", help='such as "cpu" or "cuda"; default the GPU if there is one')
 
     sub = add("evaluate", _evaluate, "score a model on the paper's four tests, beside baselines")
@@ -526,6 +529,7 @@ def _reproduce(options: argparse.Namespace) -> None:
             scale=QUICK if options.quick else FULL,
             one=options.one,
             device=options.device,
+            workers=max(options.workers, 1),
             progress=progress,
         )
     print(text)

@@ -4,8 +4,6 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
-import torch
-
 from napari_mtm.errors import SourceError
 from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording.opening import open_session
@@ -24,13 +22,15 @@ def reproduce(
     *,
     scale: Scale = FULL,
     one: str | Path | None = None,
-    device: str | torch.device | None = None,
+    device: str | None = None,
+    workers: int = 1,
     progress: Progress = silent,
 ) -> str:
     """Run the paper's comparisons into a folder; return the page as text.
 
     On simulated animals, or with `one`, a ONE cache folder, on those of the paper's
-    sessions that are in it. What the folder holds already is not worked out again.
+    sessions that are in it. What the folder holds already is not worked out again. With
+    several `workers`, that many processes share the work.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,13 @@ def reproduce(
         held_out, others = _paper(one, told)
         data = f"{len(held_out)} of the paper's held-out sessions, and {len(others)} others."
     results = compare(
-        held_out, others, scale, out, device=device, progress=part(progress, 0.05, 1.0)
+        held_out,
+        others,
+        scale,
+        out,
+        device=device,
+        workers=workers,
+        progress=part(progress, 0.05, 1.0),
     )
     return write_page(results, scale, out, data)
 

@@ -1,10 +1,13 @@
 """What is compared with what, and how each result comes about."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -123,18 +126,108 @@ class Result:
     regions: Mapping[str, Mapping[Score, float]]
 
 
+@dataclass(frozen=True)
+class _Pretraining:
+    """A model to be taught on other animals, once for each seed."""
+
+    others: Sequence[Session]
+    seed: int
+    scale: Scale
+    out: Path
+    device: str | None
+
+    def work(self) -> None:
+        """Do it, unless it was done."""
+        folder = pretrained_folder(self.out, len(self.others), self.seed)
+        if Run.is_in(folder) and Run(folder).status.state == "finished":
+            return
+        sizes = default_sizes(self.others[0].n_bins, self.scale)
+        settings = Settings(steps=self.scale.pretraining_steps, seed=self.seed, check_every=0)
+        pretrain(
+            self.others, folder, sizes=sizes, settings=settings, resume=True, device=self.device
+        )
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """One arm on one held-out animal."""
+
+    arm: Arm
+    session: Session
+    seed: int
+    n_others: int
+    scale: Scale
+    out: Path
+    device: str | None
+
+    def work(self) -> Result | None:
+        """Return the result, None where the arm does not exist for the animal."""
+        session, test = self.session, self.session.split().test
+        if self.arm == "oracle":
+            truth = session.rates
+            return None if truth is None else self._scored(lambda _: truth[test])
+        if self.arm == "reduced-rank":
+            fitted = ReducedRank.fit(session, session.split())
+            return self._scored(lambda score: fitted.rates(score, test))
+        model, quick = self._trained(), self.scale.quick
+        return self._scored(lambda score: held_out_rates(model, session, score, test, quick=quick))
+
+    def _trained(self) -> Model:
+        arm, session, seed, scale = self.arm, self.session, self.seed, self.scale
+        trials = session.split().train
+        if arm.endswith("few trials"):
+            trials = trials[:FEW]
+        lesson = Lesson(session, trials)
+        if arm in ("temporal", "mtm", "mtm, no prompt"):
+            sizes = published_sizes(session.n_bins, scale, prompts=arm == "mtm")
+            objective = Objective.published("temporal" if arm == "temporal" else "mtm")
+            settings = Settings.published(objective, steps=scale.steps, rate=scale.rate)
+            settings = replace(settings, seed=seed)
+            model = new_model(session, "published", sizes=sizes, seed=seed, device=self.device)
+        else:
+            settings = Settings(steps=scale.steps, seed=seed)
+            if arm.startswith("default, pretrained"):
+                n = min(2, self.n_others) if arm.endswith("on 2") else self.n_others
+                run = Run(pretrained_folder(self.out, n, seed))
+                model = with_session(run.model("last", device=self.device), lesson, seed)
+            else:
+                own = default_sizes(session.n_bins, scale)
+                model = new_model(session, sizes=own, seed=seed, device=self.device)
+        train(model, {session.id: lesson}, settings)
+        return model
+
+    def _scored(self, rates: Callable[[Score], npt.NDArray[np.float32]]) -> Result:
+        session = self.session
+        counts = session.counts[session.split().test]
+        bps: dict[Score, float] = {}
+        pooled: dict[Score, float] = {}
+        regions: dict[str, dict[Score, float]] = {region.name: {} for region in session.regions}
+        for score in SCORES:
+            counted = tally(counts, rates(score), scored_entries(session, score))
+            bps[score] = round(float(counted.mean_bits_per_spike()), 5)
+            pooled[score] = round(float(counted.pooled_bits_per_spike()), 5)
+            for region in session.regions:
+                units = np.arange(session.n_units)[region.units]
+                found = float(counted.units(units).pooled_bits_per_spike())
+                if np.isfinite(found):
+                    regions[region.name][score] = round(found, 5)
+        return Result(self.arm, session.id, self.seed, bps, pooled, regions)
+
+
 def compare(
     held_out: Sequence[Session],
     others: Sequence[Session],
     scale: Scale,
     out: Path,
     *,
-    device: str | torch.device | None = None,
+    device: str | None = None,
+    workers: int = 1,
     progress: Progress = silent,
 ) -> list[Result]:
     """Work out every result that `out` does not hold yet; return all.
 
-    `others` are pretrained on, none of them held out.
+    `others` are pretrained on, none of them held out. With several `workers`, that many
+    processes share the work.
     """
     out.mkdir(parents=True, exist_ok=True)
     _record(scale, out / "scale.json")
@@ -143,19 +236,23 @@ def compare(
     with replacing(path) as whole:  # without a line that was cut off
         whole.write("".join(json.dumps(asdict(r)) + "\n" for r in found).encode())
     done = {(r.arm, r.animal, r.seed) for r in found}
-    asked = list(_asked(held_out, scale))
-    for i, (arm, session, seed) in enumerate(asked):
-        if (arm, session.id, seed) in done:
-            continue
-        told = part(progress, i / len(asked), (i + 1) / len(asked))
-        told(0.0, f"{arm}, {session.title}, seed {seed}")
-        rates = _predictor(arm, session, others, scale, seed, out, device, told)
-        if rates is None:
-            continue
-        result = _scored(arm, session, seed, rates)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(result)) + "\n")
-        found.append(result)
+    first = [
+        _Pretraining(some, seed, scale, out, device)
+        for seed in range(scale.seeds)
+        for some in ([others, others[:2]] if len(others) > 2 else [others])
+    ]
+    for _ in _all_done(first, workers, part(progress, 0.0, 0.2), "pretrained"):
+        pass
+    second = [
+        _Comparison(arm, session, seed, len(others), scale, out, device)
+        for arm, session, seed in _asked(held_out, scale)
+        if (arm, session.id, seed) not in done
+    ]
+    for result in _all_done(second, workers, part(progress, 0.2, 1.0), "compared"):
+        if result is not None:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(result)) + "\n")
+            found.append(result)
     return found
 
 
@@ -168,80 +265,47 @@ def _asked(held_out: Sequence[Session], scale: Scale) -> Iterator[tuple[Arm, Ses
                 yield arm, session, seed
 
 
-_Rates = Callable[[Score], npt.NDArray[np.float32]]
+_Job = TypeVar("_Job", _Pretraining, _Comparison)
 
 
-def _predictor(
-    arm: Arm,
-    session: Session,
-    others: Sequence[Session],
-    scale: Scale,
-    seed: int,
-    out: Path,
-    device: str | torch.device | None,
-    progress: Progress,
-) -> _Rates | None:
-    """Return what predicts the test trials of a session, None where there is no such thing."""
-    test = session.split().test
-    if arm == "oracle":
-        truth = session.rates
-        return None if truth is None else lambda _: truth[test]
-    if arm == "reduced-rank":
-        fitted = ReducedRank.fit(session, session.split(), progress)
-        return lambda score: fitted.rates(score, test)
-    model = _trained(arm, session, others, scale, seed, out, device, progress)
-    return lambda score: held_out_rates(model, session, score, test, quick=scale.quick)
+def _all_done(
+    jobs: Sequence[_Job], workers: int, progress: Progress, verb: str
+) -> Iterator[Result | None]:
+    """Yield what jobs come to, as they end."""
+
+    def told(k: int) -> None:
+        progress(k / max(len(jobs), 1), f"{verb} {k} of {len(jobs)}")
+
+    told(0)
+    if workers == 1:
+        for k, job in enumerate(jobs):
+            yield _work(job)
+            told(k + 1)
+        return
+    threads = max((os.cpu_count() or 1) // workers, 1)
+    context = get_context("spawn")
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=torch.set_num_threads, initargs=(threads,)
+    ) as pool:
+        tasks = [pool.submit(_work, job) for job in jobs]
+        try:
+            for k, task in enumerate(as_completed(tasks)):
+                yield task.result()
+                told(k + 1)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _trained(
-    arm: Arm,
-    session: Session,
-    others: Sequence[Session],
-    scale: Scale,
-    seed: int,
-    out: Path,
-    device: str | torch.device | None,
-    progress: Progress,
-) -> Model:
-    trials = session.split().train
-    if arm.endswith("few trials"):
-        trials = trials[:FEW]
-    lessons = {session.id: Lesson(session, trials)}
-    if arm in ("temporal", "mtm", "mtm, no prompt"):
-        sizes = published_sizes(session.n_bins, scale, prompts=arm == "mtm")
-        objective = Objective.published("temporal" if arm == "temporal" else "mtm")
-        settings = replace(
-            Settings.published(objective, steps=scale.steps, rate=scale.rate), seed=seed
-        )
-        model = new_model(session, "published", sizes=sizes, seed=seed, device=device)
-    else:
-        settings = Settings(steps=scale.steps, seed=seed, check_every=0)
-        if arm.startswith("default, pretrained"):
-            some = others[:2] if arm == "default, pretrained on 2" else others
-            known = _pretrained(some, scale, seed, out, device)
-            model = with_session(known, lessons[session.id], seed)
-        else:
-            model = new_model(
-                session, sizes=default_sizes(session.n_bins, scale), seed=seed, device=device
-            )
-    train(model, lessons, settings, progress=progress)
-    return model
+def _work(job: _Pretraining | _Comparison) -> Result | None:
+    if isinstance(job, _Comparison):
+        return job.work()
+    job.work()
+    return None
 
 
-def _pretrained(
-    others: Sequence[Session],
-    scale: Scale,
-    seed: int,
-    out: Path,
-    device: str | torch.device | None,
-) -> Model:
-    """Return a model taught on the other animals, once for each seed."""
-    settings = Settings(steps=scale.pretraining_steps, seed=seed, check_every=0)
-    folder = out / f"pretrained-{len(others)}-{seed}"
-    if not (Run.is_in(folder) and Run(folder).status.state == "finished"):
-        sizes = default_sizes(others[0].n_bins, scale)
-        pretrain(others, folder, sizes=sizes, settings=settings, resume=True, device=device)
-    return Run(folder).model("last", device=device)
+def pretrained_folder(out: Path, n: int, seed: int) -> Path:
+    """Where the model taught on n animals with a seed is."""
+    return out / f"pretrained-{n}-{seed}"
 
 
 def default_sizes(bins: int, scale: Scale) -> DefaultSizes:
@@ -263,24 +327,6 @@ def published_sizes(bins: int, scale: Scale, *, prompts: bool) -> PublishedSizes
         inner=2 * width,
         prompts=prompts,
     )
-
-
-def _scored(arm: Arm, session: Session, seed: int, rates: _Rates) -> Result:
-    counts = session.counts[session.split().test]
-    bps: dict[Score, float] = {}
-    pooled: dict[Score, float] = {}
-    regions: dict[str, dict[Score, float]] = {region.name: {} for region in session.regions}
-    for score in SCORES:
-        counted = tally(counts, rates(score), scored_entries(session, score))
-        bps[score] = round(float(counted.mean_bits_per_spike()), 5)
-        pooled[score] = round(float(counted.pooled_bits_per_spike()), 5)
-        for region in session.regions:
-            found = float(
-                counted.units(np.arange(session.n_units)[region.units]).pooled_bits_per_spike()
-            )
-            if np.isfinite(found):
-                regions[region.name][score] = round(found, 5)
-    return Result(arm, session.id, seed, bps, pooled, regions)
 
 
 def _record(scale: Scale, path: Path) -> None:
