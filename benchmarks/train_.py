@@ -87,7 +87,7 @@ class UsualLoop:
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
-        return float(loss)
+        return loss.item()
 
     def _mask(self, trial: np.ndarray, scheme: int) -> tuple[np.ndarray, np.ndarray]:
         hidden = np.zeros(trial.shape, dtype=bool)

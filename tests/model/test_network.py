@@ -10,7 +10,7 @@ from napari_mtm import Session
 from napari_mtm.masking.mask import Mask
 from napari_mtm.masking.tasks import TASKS
 from napari_mtm.model.model import build, new_model
-from napari_mtm.model.network import decode, encode, log_rates
+from napari_mtm.model.network import Attention, Dropout, decode, encode, log_rates
 from napari_mtm.model.units import Units
 from tests.model.small import (
     BINS,
@@ -355,3 +355,30 @@ def test_parameters_of_sessions_are_apart(preset):
     assert network.sessions[SESSION.id].ids == tuple(SESSION.units["uuid"])
     all_weights = sum(p.numel() for p in network.parameters())
     assert sum(p.numel() for p in network.own(SESSION.id)) == all_weights - nothing > 0
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4])
+def test_dropout_drops_a_share_and_keeps_the_mean(share):
+    torch.manual_seed(0)
+    x = torch.rand(50, 41, 31) + 1
+    dropped = Dropout(share)(x)
+    kept = dropped != 0
+    assert float(kept.float().mean()) == pytest.approx(1 - share, abs=0.01)
+    assert float(dropped.mean()) == pytest.approx(float(x.mean()), rel=0.01)
+    torch.testing.assert_close(dropped[kept], x[kept] / (1 - share))
+    rows = kept.flatten(1).double()
+    assert (torch.corrcoef(rows) - torch.eye(50)).abs().max() < 0.2
+    torch.manual_seed(0)
+    torch.rand(50, 41, 31)
+    assert torch.equal(Dropout(share)(x), dropped)
+
+
+@pytest.mark.parametrize(("causal", "masked"), [(False, False), (True, False), (False, True)])
+def test_attention_that_drops_next_to_nothing_is_attention(causal, masked):
+    attention = Attention(16, 2, 1e-9, None)
+    x = torch.randn(3, 11, 16)
+    mask = torch.rand(11, 11) < 0.5 if masked else None
+    if mask is not None:
+        mask.fill_diagonal_(fill_value=True)
+    ours = attention.train()(x, mask, causal=causal)
+    torch.testing.assert_close(ours, attention.eval()(x, mask, causal=causal))
