@@ -407,8 +407,8 @@ def test_a_run_is_resumed_by_its_folder_alone(scored, tmp_path, capsys):
         (["pretrain", "{store}", "--batch", "0"], "--batch 0 is too small"),
         (["pretrain", "nowhere"], "no file or folder nowhere"),
         (["pretrain", "{store}", "{store}"], "given once"),
-        (["finetune"], "Name --model and --session"),
-        (["finetune", "--model", "{m}"], "Name --model and --session"),
+        (["finetune"], "Name a --session"),
+        (["finetune", "--model", "{m}"], "Name a --session"),
         (["finetune", "--model", "nowhere", "--session", "{store}"], "Cannot read nowhere"),
     ],
 )

@@ -136,7 +136,12 @@ def _add_models(add: _Add) -> None:
     _add_training(sub)
 
     sub = add("finetune", _finetune, "train a model on one session more")
-    sub.add_argument("--model", metavar="M", help="file of weights to begin with")
+    sub.add_argument(
+        "--model",
+        default="pretrained",
+        metavar="M",
+        help='weights to begin with: a file, "sample" or "pretrained" (default)',
+    )
     sub.add_argument("--session", metavar="S", help="what `open` takes")
     sub.add_argument(
         "--scope",
@@ -159,7 +164,9 @@ def _add_models(add: _Add) -> None:
     sub.add_argument("--device", help='such as "cpu" or "cuda"; default the GPU if there is one')
 
     sub = add("evaluate", _evaluate, "score a model on the paper's four tests, beside baselines")
-    sub.add_argument("--model", required=True, metavar="M", help="file of weights")
+    sub.add_argument(
+        "--model", required=True, metavar="M", help='file of weights, "sample" or "pretrained"'
+    )
     sub.add_argument(
         "--session",
         required=True,
@@ -402,10 +409,10 @@ def _finetune(options: argparse.Namespace) -> None:
     if recorded:
         model = Run(options.out).model("start", device=options.device)
         source = recorded[0]
-    elif options.model and options.session:
+    elif options.session:
         model, source = load_model(options.model, device=options.device), options.session
     else:
-        raise MtmError("Name --model and --session to train, or a run to --resume in --out.")
+        raise MtmError("Name a --session to train on, or a run to --resume in --out.")
     session = _open_on(model.grid, source, options)
     with bar("starting") as progress, training() as watch:
         run = finetune(

@@ -5,7 +5,7 @@ Where stderr is no terminal nothing is drawn, and rich is not needed.
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -36,9 +36,16 @@ def bar(what: str) -> Iterator[Progress]:
 @contextmanager
 def training() -> Iterator[Callable[["Report"], None]]:
     """Show how a training is doing: a table on a terminal, elsewhere a line per validation."""
-    if not sys.stderr.isatty():
-        yield _print_validation
-        return
+    with _table_on_terminal() if sys.stderr.isatty() else nullcontext(_print_validation) as show:
+        try:
+            yield show
+        except KeyboardInterrupt:
+            print("saved; the same command with --resume goes on", file=sys.stderr)
+            raise
+
+
+@contextmanager
+def _table_on_terminal() -> Iterator[Callable[["Report"], None]]:
     from rich.console import Console
     from rich.live import Live
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_mtm.errors import Cancelled, TrainingError
+from napari_mtm.errors import Cancelled, StoreError, TrainingError
 from napari_mtm.masking.tasks import TASKS
 from napari_mtm.training.loop import Report
 from napari_mtm.training.objective import Objective, Teacher
@@ -204,6 +204,21 @@ def until(process: subprocess.Popen[str], step: int) -> int:
     finally:
         timer.cancel()
     raise AssertionError(process.stderr.read())
+
+
+def test_a_disk_that_is_full_fails_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreError("Cannot write x: No space left on device.")
+
+    monkeypatch.setattr(Run, "save_checkpoint", full)
+    with pytest.raises(StoreError, match="No space left"):
+        pretrain([waves()], tmp_path, sizes=SMALL, settings=QUICK, device="cpu")
+    monkeypatch.undo()
+    assert Run(tmp_path).status.state == "failed"
+    again = pretrain([waves()], tmp_path, resume=True, device="cpu")
+    assert again.status.state == "finished"
 
 
 def test_a_status_is_whole_json(tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -27,7 +28,9 @@ from napari_mtm.training.trainer import Lesson, Trainer, check
 from napari_mtm.training.validation import Exam, validate
 from napari_mtm.training.world import ALONE, World
 
-_FLUSH_STEPS = 10
+_Floats = npt.NDArray[np.float32]
+
+_REPORT_STEPS = 10
 SAVE_SECONDS = 30.0
 """A run that is killed loses at most about so much."""
 
@@ -74,7 +77,7 @@ def train(
     trainer = Trainer(model, lessons, settings)
     losses: list[Tensor] = []
     for step in steps_of(trainer, losses.append):
-        if step % _FLUSH_STEPS == 0:
+        if step % _REPORT_STEPS == 0:
             mean = float(losses[-1].nanmean())
             progress(step / settings.steps, f"training, loss {mean:.3f}")
     return [float(parts.nanmean()) for parts in losses]
@@ -126,7 +129,8 @@ def carry_out(
             course.end("stopped", "It was stopped.")
             raise
         except MtmError as error:
-            course.end("failed", str(error))
+            with suppress(MtmError):  # a disk that is full will not take this either
+                course.end("failed", str(error))
             raise
 
 
@@ -142,9 +146,7 @@ class _Course:
     standing: Standing = field(default_factory=Standing)
     pending: list[Tensor] = field(default_factory=list)
     saved_at: float = field(default_factory=time.monotonic)
-    flushed_at: float = field(default_factory=time.monotonic)
-    first_step: int = 0
-    trials: int = 0
+    reported_at: float = field(default_factory=time.monotonic)
 
     @property
     def settings(self) -> Settings:
@@ -160,8 +162,8 @@ class _Course:
             self.pending.append(trainer.advance())
             last = trainer.step == steps
             checking = last or self._due(self.settings.check_every)
-            if self.world.leads and (checking or self._due(_FLUSH_STEPS)):
-                self._flush(checking=checking)
+            if self.world.leads and (checking or self._due(_REPORT_STEPS)):
+                self._report(checking=checking)
             patience = self.settings.patience
             enough = bool(patience) and self.standing.without_gain >= patience
             if self.world.any(asked.is_set(), trainer.model.device):
@@ -180,7 +182,7 @@ class _Course:
         if not self.world.leads:
             return
         if self.pending:
-            self._flush(checking=False, quietly=True)
+            self._write_losses()
         self.trainer.model.network.eval()
         if state != "failed":
             self._save()
@@ -191,7 +193,6 @@ class _Course:
         if found is not None:
             tensors, self.standing = found
             self.trainer.restore(tensors, self.standing.step)
-        self.first_step = self.trainer.step
         if self.world.leads:
             self.run.cut_log(self.trainer.step)
             self._tell("running", "")
@@ -199,24 +200,12 @@ class _Course:
     def _due(self, every: int) -> bool:
         return bool(every) and self.trainer.step % every == 0
 
-    def _flush(self, *, checking: bool, quietly: bool = False) -> None:
+    def _report(self, *, checking: bool) -> None:
         """Write down the losses since the last time, validate where due, and report."""
-        now = time.monotonic()
-        taken = now - self.flushed_at
-        self.standing.seconds += taken
-        values = torch.stack(self.pending).cpu().numpy()
-        first = self.trainer.step - len(values) + 1
-        named = [_named(row) for row in values]
-        lines = [{"step": first + i, "losses": losses} for i, losses in enumerate(named)]
-        self.run.add_to_log(lines)
-        n_steps = len(self.pending)
-        self.pending = []
+        values, taken = self._write_losses()
         validation = self._check() if checking else None
-        self.flushed_at = time.monotonic()
-        settings, step = self.settings, self.trainer.step
-        if quietly:
-            return
-        left = (settings.steps - step) * taken / n_steps
+        self.reported_at = time.monotonic()
+        settings, step, n_steps = self.settings, self.trainer.step, len(values)
         drawn = ~np.isnan(values)
         sums = np.where(drawn, values, 0).sum(axis=0)
         means = np.where(drawn.any(axis=0), sums / drawn.sum(axis=0).clip(1), np.nan)
@@ -229,9 +218,21 @@ class _Course:
                 best=self.standing.best,
                 best_step=self.standing.best_step,
                 trials_per_second=n_steps * settings.batch * settings.batches / taken,
-                seconds_left=left,
+                seconds_left=(settings.steps - step) * taken / n_steps,
             )
         )
+
+    def _write_losses(self) -> tuple[_Floats, float]:
+        """Write down the losses since the last time; return them, and the seconds they took."""
+        taken = time.monotonic() - self.reported_at
+        self.standing.seconds += taken
+        values = torch.stack(self.pending).cpu().numpy()
+        first = self.trainer.step - len(values) + 1
+        self.run.add_to_log(
+            [{"step": first + i, "losses": _named(row)} for i, row in enumerate(values)]
+        )
+        self.pending = []
+        return values, taken
 
     def _check(self) -> Mapping[Task, float] | None:
         """Validate; keep the model where it is the best so far."""
@@ -275,7 +276,7 @@ class _Course:
         )
 
 
-def _named(row: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]") -> dict[str, float]:
+def _named(row: _Floats) -> dict[str, float]:
     """Losses by kind of mask, those that were drawn."""
     pairs = zip(KINDS, row.tolist(), strict=True)
     return {kind: value for kind, value in pairs if not math.isnan(value)}

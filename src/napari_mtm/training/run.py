@@ -29,7 +29,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from napari_mtm import __version__
-from napari_mtm.errors import TrainingError
+from napari_mtm.errors import StoreError, TrainingError
 from napari_mtm.masking.tasks import Task
 from napari_mtm.model.model import Model
 from napari_mtm.model.weights import load_model, save_model
@@ -166,7 +166,7 @@ class Run:
         """Keep other processes from training in this folder, until this one ends."""
         lock = FileLock(self.folder / "lock")
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=1)  # whoever asks how the run is holds it for a moment
         except Timeout:
             raise TrainingError(f"The run in {self.folder} is being trained already.") from None
         try:
@@ -215,8 +215,12 @@ class Run:
     def add_to_log(self, lines: list[dict[str, Any]]) -> None:
         """Add lines to the log."""
         text = "".join(json.dumps(line) + "\n" for line in lines)
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(text)
+        path = self.folder / "log.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise StoreError(f"Cannot write {path}: {error.strerror or error}.") from None
 
     def cut_log(self, step: int) -> None:
         """Take from the log what came after a step."""
