@@ -446,6 +446,16 @@ class Published(Network):
             hidden=sizes.hidden,
             dropout=sizes.dropout,
         )
+        self._scale_down()
+
+    @torch.no_grad()
+    def _scale_down(self) -> None:
+        """Make what attention adds small at first, the more so the more layers, as the paper."""
+        share = 0.67 * max(self.sizes.layers, 1) ** -0.25
+        for block in self.trunk.blocks:
+            attention = cast("Block", block).attention
+            attention.value.weight *= share * 2**0.5
+            attention.out.weight *= share
 
     def add_session(self, units: Units, *, neutral: bool) -> None:
         """Add stitchers and a token; neutral ones give every unit its mean rate."""
