@@ -22,8 +22,8 @@ from napari_mtm.training.trainer import Lesson, Trainer
 from napari_mtm.training.validation import validate
 
 SCOPES: tuple[Scope, ...] = ("units", "lora", "full")
-TRIAL_SHARE = 0.1
-"""Of the steps of a fine-tuning, those that each scope is tried for."""
+TRIAL_SHARE, LONGEST_TRIAL = 0.1, 150
+"""Steps that each scope is tried for: a share of those of the fine-tuning, and at most so many."""
 
 
 def finetune(
@@ -52,8 +52,8 @@ def finetune(
         Folder of the run.
     scope
         Which weights move: those of the session's units alone, low-rank updates of the
-        transformer too, or all. "auto" tries each for a tenth of the steps and takes
-        the one with the best validation.
+        transformer too, or all. "auto" tries each for a tenth of the steps, 150 at most,
+        and takes the one with the best validation.
     settings
         How to train, by default as the model's preset has it; a run that is resumed keeps
         its own.
@@ -133,7 +133,8 @@ def _best_scope(
 ) -> Scope:
     """Try each scope in a short training of its own; all weights where nothing tells them apart."""
     exams = exams_of(started, lessons)
-    short = replace(settings, steps=max(round(TRIAL_SHARE * settings.steps), 1))
+    steps = min(max(round(TRIAL_SHARE * settings.steps), 1), LONGEST_TRIAL)
+    short = replace(settings, steps=steps)
     found: dict[Scope, float] = {}
     for i, scope in enumerate(SCOPES):
         tried = copy.deepcopy(started)
