@@ -178,7 +178,7 @@ def _write_table(animals: list[dict[str, dict[str, float]]]) -> None:
     heading = (
         f"Bits per spike, pooled over units, on the test trials of {len(animals)} simulated "
         f"animals (120 units, about 155 training trials), after {steps.pop()} steps of 16 trials "
-        "from scratch, one seed. In brackets: the change without the part."
+        "from scratch, one seed. In brackets: the change from the default."
     )
     lines = [
         heading,
@@ -191,7 +191,9 @@ def _write_table(animals: list[dict[str, dict[str, float]]]) -> None:
         for score in SCORES:
             value = means[name][score]
             change = value - means["default"][score]
-            bracket = f" ({change:+.3f})" if name.startswith(("no ", "rank", "one", "sum")) else ""
+            bracket = (
+                f" ({change:+.3f})" if name.startswith(("no ", "with ", "four ", "the ")) else ""
+            )
             cells.append(f"{value:.3f}{bracket}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     text = PAGE.read_text()
