@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,11 @@ def joined() -> Iterator[World]:
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-    dist.init_process_group("nccl" if on_gpu else "gloo")
+    store, rank, size = next(rendezvous("env://"))
+    # After a restart, what the processes of before wrote there is still there.
+    attempt = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+    dist.init_process_group("nccl" if on_gpu else "gloo", store=attempt, rank=rank, world_size=size)
     try:
-        yield World(dist.get_rank(), dist.get_world_size())
+        yield World(rank, size)
     finally:
         dist.destroy_process_group()
