@@ -10,7 +10,15 @@ from napari_mtm.reproducing.reproduce import reproduce
 from napari_mtm.reproducing.study import QUICK, REFERENCES, TRAINED
 
 TINY = replace(
-    QUICK, pretraining=3, units=12, trials=40, steps=4, pretraining_steps=4, width=16, layers=1
+    QUICK,
+    animals=1,
+    pretraining=3,
+    units=12,
+    trials=40,
+    steps=4,
+    pretraining_steps=4,
+    width=16,
+    layers=1,
 )
 
 

@@ -98,13 +98,13 @@ class Scale:
 
 FULL = Scale()
 QUICK = Scale(
-    animals=1,
+    animals=2,
     pretraining=3,
-    units=40,
-    trials=100,
+    units=60,
+    trials=150,
     seeds=1,
-    steps=150,
-    pretraining_steps=300,
+    steps=400,
+    pretraining_steps=800,
     width=64,
     layers=2,
     quick=True,
