@@ -1,7 +1,6 @@
 """One trial and sixteen through both presets, against the paper's network written plainly."""
 
 import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -10,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.report import Result, Results
+from benchmarks.report import Result, Results, in_turn
 from napari_mtm.model.model import Model, Preset, new_model
 from napari_mtm.recording.session import Session
 
@@ -39,7 +38,8 @@ def run() -> Results:
         works[f"default_{n}"] = partial(
             default.predict, d_counts[:n], d_hidden, task="inter-region", session=d_session
         )
-    milliseconds = _in_turn(works)
+    found = in_turn(works, rounds=_ROUNDS)
+    milliseconds = {name: [1e3 * s for s in seconds] for name, seconds in found.items()}
     results = {
         f"{preset}_ms_{n}": Result(statistics.median(milliseconds[f"{preset}_{n}"]) / n, "ms")
         for preset in ("published", "default")
@@ -62,19 +62,6 @@ def _case(preset: Preset, n_units: int) -> tuple[Model, np.ndarray, np.ndarray, 
     hidden = np.zeros((BINS, n_units), dtype=bool)
     hidden[:, session.regions[1].units] = True
     return model, session.counts, hidden, session
-
-
-def _in_turn(works: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Milliseconds of each, run in turn so that all see the same machine."""
-    found: dict[str, list[float]] = {name: [] for name in works}
-    for k in range(_ROUNDS + 2):
-        # Back and forth, so that each runs as often after the one as after the other.
-        for name, work in list(works.items())[:: 1 if k % 2 else -1]:
-            start = time.perf_counter()
-            work()
-            if k >= 2:
-                found[name].append(1e3 * (time.perf_counter() - start))
-    return found
 
 
 class Plain(nn.Module):

@@ -6,7 +6,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -38,6 +38,21 @@ def median_seconds(work: Callable[[], object], *, runs: int = 5, warm_up: int = 
         work()
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
+
+
+def in_turn(
+    works: Mapping[str, Callable[[], object]], *, rounds: int, warm_up: int = 2
+) -> dict[str, list[float]]:
+    """Seconds of each of some rounds, run in turn so that all see the same machine."""
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for k in range(rounds + warm_up):
+        # Back and forth, so that each runs as often after the one as after the other.
+        for name, work in list(works.items())[:: 1 if k % 2 else -1]:
+            start = time.perf_counter()
+            work()
+            if k >= warm_up:
+                found[name].append(time.perf_counter() - start)
+    return found
 
 
 def machine() -> dict[str, object]:

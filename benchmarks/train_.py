@@ -1,7 +1,6 @@
 """Training the paper's network, against a loop written the way the field writes it."""
 
 import statistics
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.forward_ import BINS, PUBLISHED_UNITS, Plain
-from benchmarks.report import Result, Results
+from benchmarks.report import Result, Results, in_turn
 from napari_mtm.model.model import Preset, new_model
 from napari_mtm.recording.session import Session
 from napari_mtm.training.settings import Settings
@@ -25,12 +24,12 @@ def run() -> Results:
     rng = np.random.default_rng(0)
     names = list(np.repeat(["VISa", "CA1", "DG", "LP", "PO"], PUBLISHED_UNITS // 5))
     session = Session.from_counts(rng.poisson(0.1, (_TRIALS, BINS, PUBLISHED_UNITS)), names)
-    works = {
-        "published": _ours(session, "published", Settings.published()),
-        "default": _ours(session, "default", Settings()),
-        "usual": UsualLoop(session),
+    works: dict[str, Callable[[], object]] = {
+        "published": _ours(session, "published", Settings.published()).advance,
+        "default": _ours(session, "default", Settings()).advance,
+        "usual": UsualLoop(session).advance,
     }
-    seconds = _in_turn({name: (lambda w=work: w.advance()) for name, work in works.items()})  # type: ignore[misc]
+    seconds = in_turn({name: _finished(work) for name, work in works.items()}, rounds=_ROUNDS)
     rates = {name: _BATCH / statistics.median(found) for name, found in seconds.items()}
     ratio = statistics.median(
         theirs / ours for ours, theirs in zip(seconds["published"], seconds["usual"], strict=True)
@@ -46,18 +45,15 @@ def _ours(session: Session, preset: Preset, settings: Settings) -> Trainer:
     return Trainer(model, {session.id: Lesson(session, np.arange(session.n_trials))}, settings)
 
 
-def _in_turn(works: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Seconds of each, run in turn so that all see the same machine."""
-    found: dict[str, list[float]] = {name: [] for name in works}
-    for k in range(_ROUNDS + 2):
-        for name, work in list(works.items())[:: 1 if k % 2 else -1]:
-            start = time.perf_counter()
-            work()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            if k >= 2:
-                found[name].append(time.perf_counter() - start)
-    return found
+def _finished(work: Callable[[], object]) -> Callable[[], None]:
+    """Do work and wait for the GPU, where there is one, to be done with it."""
+
+    def whole() -> None:
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    return whole
 
 
 class UsualLoop:

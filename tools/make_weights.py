@@ -43,13 +43,13 @@ def _make(work: Path) -> None:
     sample = open_session("sample")
     if sample.id in {session.id for session in sessions}:
         raise SystemExit("the sample must not be trained on before it is shown")
-    with training() as watch:
+    with training() as shown:
         run = pretrain(
             sessions,
             work / "pretrained",
             settings=PRETRAINING,
             resume=True,
-            watch=watch,
+            watch=shown.watch,
             device="cpu",
         )
     model = run.model(device="cpu")
@@ -57,14 +57,14 @@ def _make(work: Path) -> None:
         model.network.forget(session.id)
         model.trained.discard(session.id)
     save_model(model, shipped_file("pretrained"), half=True)
-    with training() as watch:
+    with training() as shown:
         tuned = finetune(
             load_model("pretrained", device="cpu"),
             sample,
             work / "sample",
             settings=TUNING,
             resume=True,
-            watch=watch,
+            watch=shown.watch,
         )
     save_model(tuned.model(device="cpu"), shipped_file("sample"), half=True)
 

@@ -385,7 +385,7 @@ def _pretrain(options: argparse.Namespace) -> None:
             sessions.append(
                 open_session(source, one=options.one, units=options.units, progress=progress)
             )
-    with training() as watch:
+    with training() as shown:
         run = pretrain(
             sessions,
             options.out,
@@ -393,7 +393,7 @@ def _pretrain(options: argparse.Namespace) -> None:
             settings=_settings(options, options.preset, options.masking),
             sources={s.id: _lasting(at) for s, at in zip(sessions, sources, strict=True)},
             resume=options.resume,
-            watch=watch,
+            watch=shown.watch,
             device=options.device,
         )
     if leads():
@@ -414,7 +414,7 @@ def _finetune(options: argparse.Namespace) -> None:
     else:
         raise MtmError("Name a --session to train on, or a run to --resume in --out.")
     session = _open_on(model.grid, source, options)
-    with bar("starting") as progress, training() as watch:
+    with training() as shown:
         run = finetune(
             model,
             session,
@@ -423,8 +423,8 @@ def _finetune(options: argparse.Namespace) -> None:
             settings=_settings(options, model.preset, "mtm"),
             source=_lasting(source),
             resume=options.resume,
-            watch=watch,
-            progress=progress,
+            watch=shown.watch,
+            progress=shown.progress,
         )
     _print_run(run)
 

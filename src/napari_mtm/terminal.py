@@ -6,6 +6,7 @@ Where stderr is no terminal nothing is drawn, and rich is not needed.
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -33,30 +34,42 @@ def bar(what: str) -> Iterator[Progress]:
         yield lambda fraction, message: shown.update(task, completed=fraction, description=message)
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What a training is given to tell of itself: what comes before it, and how it is doing."""
+
+    progress: Progress
+    watch: Callable[["Report"], None]
+
+
 @contextmanager
-def training() -> Iterator[Callable[["Report"], None]]:
+def training() -> Iterator[Shown]:
     """Show how a training is doing: a table on a terminal, elsewhere a line per validation."""
-    with _table_on_terminal() if sys.stderr.isatty() else nullcontext(_print_validation) as show:
+    plain = Shown(silent, _print_validation)
+    with _table_on_terminal() if sys.stderr.isatty() else nullcontext(plain) as shown:
         try:
-            yield show
+            yield shown
         except KeyboardInterrupt:
             print("saved; the same command with --resume goes on", file=sys.stderr)
             raise
 
 
 @contextmanager
-def _table_on_terminal() -> Iterator[Callable[["Report"], None]]:
+def _table_on_terminal() -> Iterator[Shown]:
     from rich.console import Console
     from rich.live import Live
 
     validation: dict[str, float] = {}
     with Live(console=Console(stderr=True), transient=True, refresh_per_second=4) as live:
 
-        def show(report: "Report") -> None:
+        def progress(fraction: float, message: str) -> None:
+            live.update(f"{message} {fraction:.0%}")
+
+        def watch(report: "Report") -> None:
             validation.update((str(k), v) for k, v in (report.validation or {}).items())
             live.update(_table(report, validation))
 
-        yield show
+        yield Shown(progress, watch)
 
 
 def _print_validation(report: "Report") -> None:

@@ -212,6 +212,15 @@ def test_what_is_listed_but_was_not_downloaded_is_missing(alf, tmp_path, own_cac
         open_session(EID, one=tmp_path)
 
 
+def test_an_eid_in_capitals(cache):
+    assert open_session(EID.upper(), one=cache).id == EID
+
+
+def test_an_id_of_a_kind_that_no_session_has(cache):
+    with pytest.raises(SourceError, match="is not in the ONE cache"):
+        open_session(str(uuid.UUID(int=5)), one=cache)
+
+
 def test_a_session_that_is_not_in_the_cache(cache):
     with pytest.raises(SourceError, match="is not in the ONE cache"):
         OneFiles(open_one(cache), str(uuid.uuid4()))

@@ -2,11 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
+import pandas as pd
 import pytest
 
 from napari_mtm.errors import SourceError, TrainingError
-from napari_mtm.reproducing.reproduce import reproduce
+from napari_mtm.recording.simulation.animal import Recipe
+from napari_mtm.recording.simulation.cache_writer import simulate
+from napari_mtm.reproducing.reproduce import paper_sessions, reproduce
 from napari_mtm.reproducing.study import QUICK, REFERENCES, TRAINED
 
 TINY = replace(
@@ -44,6 +48,25 @@ def test_a_study_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_processes_that_share_the_work_find_the_same(tmp_path: Path) -> None:
     alone = reproduce(tmp_path / "alone", scale=TINY, device="cpu")
     assert reproduce(tmp_path / "shared", scale=TINY, device="cpu", workers=2) == alone
+
+
+def test_the_papers_sessions_are_taken_from_a_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    simulate(cache, Recipe(5, units=12, trials=40), animals=3)
+    eids = list(pd.read_parquet(cache / "sessions.pqt").index)
+    listed = {"held_out": [str(UUID(int=5)), eids[0]], "training": eids[1:]}
+    monkeypatch.setattr("napari_mtm.reproducing.reproduce.paper_sessions", lambda: listed)
+    text = reproduce(tmp_path / "out", scale=TINY, one=cache, device="cpu")
+    assert "1 of the paper's held-out sessions, and 2 others" in text
+    assert "| default, pretrained |" in text
+
+
+def test_the_papers_sessions_are_5_and_the_rest_of_its_table() -> None:
+    listed = paper_sessions()
+    assert len(listed["held_out"]) == 5
+    assert len({*listed["held_out"], *listed["training"]}) == 40
 
 
 def test_a_cache_without_the_papers_sessions_says_so(tmp_path: Path) -> None:

@@ -175,9 +175,14 @@ def test_killed_it_is_marked_and_goes_on(tmp_path: Path) -> None:
     assert run.status.state == "interrupted"
     saved = run.status.step
     assert saved >= 40
+    half_written = tmp_path / f".last.safetensors-{process.pid}-x"
+    half_written.touch()
+    (tmp_path / ".mine").touch()
     with child(tmp_path) as process:
         assert until(process, 0) == saved + 10
         process.kill()
+    assert not half_written.exists()
+    assert (tmp_path / ".mine").exists()
 
 
 def test_ctrl_c_saves_and_ends(tmp_path: Path) -> None:

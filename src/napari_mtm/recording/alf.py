@@ -106,7 +106,10 @@ class OneFiles:
 
     def __init__(self, one: "One", eid: str) -> None:
         self._one = one
-        found = one.to_eid(eid)
+        try:
+            found = one.to_eid(eid.lower())
+        except ValueError:  # a UUID, but of no kind that ids are made of
+            found = None
         path = one.eid2path(found) if found else None
         if path is None:
             raise SourceError(f"Session {eid} is not in the ONE cache {one.cache_dir}.")

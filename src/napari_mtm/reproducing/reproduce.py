@@ -68,8 +68,7 @@ def _simulated(out: Path, scale: Scale, progress: Progress) -> tuple[list[Sessio
 
 
 def _paper(one: str | Path, progress: Progress) -> tuple[list[Session], list[Session]]:
-    text = files("napari_mtm.reproducing").joinpath("paper_sessions.json").read_text("utf-8")
-    listed = json.loads(text)
+    listed = paper_sessions()
     found: dict[str, list[Session]] = {"held_out": [], "training": []}
     for kind, sessions in found.items():
         for i, eid in enumerate(listed[kind]):
@@ -86,3 +85,10 @@ def _paper(one: str | Path, progress: Progress) -> tuple[list[Session], list[Ses
             f"{len(listed['training'])} for training, for example {listed['training'][0]}."
         )
     return found["held_out"], found["training"]
+
+
+def paper_sessions() -> dict[str, list[str]]:
+    """Eids of the paper's sessions: those `held_out`, and those for `training`."""
+    text = files("napari_mtm.reproducing").joinpath("paper_sessions.json").read_text("utf-8")
+    listed = json.loads(text)
+    return {kind: listed[kind] for kind in ("held_out", "training")}

@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ from napari_mtm.training.run import Run
 from napari_mtm.training.settings import Settings
 from napari_mtm.training.trainer import Lesson
 
-Arm = Literal[
+Trained = Literal[
     "temporal",
     "mtm",
     "mtm, no prompt",
@@ -40,21 +40,12 @@ Arm = Literal[
     "default, pretrained",
     "default, few trials",
     "default, pretrained, few trials",
-    "reduced-rank",
-    "oracle",
 ]
+Reference = Literal["reduced-rank", "oracle"]
+Arm = Trained | Reference
 
-TRAINED: tuple[Arm, ...] = (
-    "temporal",
-    "mtm",
-    "mtm, no prompt",
-    "default",
-    "default, pretrained on 2",
-    "default, pretrained",
-    "default, few trials",
-    "default, pretrained, few trials",
-)
-REFERENCES: tuple[Arm, ...] = ("reduced-rank", "oracle")
+TRAINED: tuple[Trained, ...] = get_args(Trained)
+REFERENCES: tuple[Reference, ...] = get_args(Reference)
 
 FEW = 40
 """Training trials where they are few."""
@@ -258,11 +249,11 @@ def compare(
 
 def _asked(held_out: Sequence[Session], scale: Scale) -> Iterator[tuple[Arm, Session, int]]:
     for session in held_out:
-        for arm in REFERENCES:
-            yield arm, session, 0
+        for reference in REFERENCES:
+            yield reference, session, 0
         for seed in range(scale.seeds):
-            for arm in TRAINED:
-                yield arm, session, seed
+            for trained in TRAINED:
+                yield trained, session, seed
 
 
 _Job = TypeVar("_Job", _Pretraining, _Comparison)

@@ -38,6 +38,14 @@ from napari_mtm.training.settings import Settings
 
 VERSION = 1
 
+_REPLACED = (
+    "status.json",
+    "log.jsonl",
+    "best.safetensors",
+    "last.safetensors",
+    "checkpoint.safetensors",
+)
+
 Scope = Literal["units", "lora", "full"]
 State = Literal["running", "finished", "stopped", "failed", "interrupted"]
 
@@ -170,9 +178,16 @@ class Run:
         except Timeout:
             raise TrainingError(f"The run in {self.folder} is being trained already.") from None
         try:
+            self._tidy_up()
             yield
         finally:
             lock.release()
+
+    def _tidy_up(self) -> None:
+        """Remove what a process that was killed had half-written."""
+        for name in _REPLACED:
+            for file in self.folder.glob(f".{name}-[0-9]*-*"):
+                file.unlink(missing_ok=True)
 
     def _is_held(self) -> bool:
         path = self.folder / "lock"

@@ -46,9 +46,7 @@ class Trainer:
     Attributes
     ----------
     step
-        Steps taken.
-    skipped
-        Steps that changed nothing since their gradient was not finite.
+        Steps taken. One whose gradient is not finite changes no weights.
 
     """
 
@@ -62,8 +60,7 @@ class Trainer:
         world: World = ALONE,
     ) -> None:
         self.model, self.settings, self._world = model, settings, world
-        self.step = self.skipped = 0
-        self._skipped_in_a_row = 0
+        self.step = self._skipped_in_a_row = 0
         network, device = model.network, model.device
         check(model, lessons)
         self._names = list(lessons)
@@ -157,7 +154,6 @@ class Trainer:
             self._optimiser.step()
             self._skipped_in_a_row = 0
         else:
-            self.skipped += 1
             self._skipped_in_a_row += 1
             if self._skipped_in_a_row == SKIPPED_IN_A_ROW:
                 raise TrainingError(
@@ -185,9 +181,9 @@ class Trainer:
             for kind, found in parts.items():
                 for name, value in found.items():
                     parameter = self._parameters[name]
-                    on = parameter.device if value.ndim else torch.device("cpu")
-                    if self.model.device.type == "cuda":
-                        on = parameter.device  # fused steps count on the device
+                    # Only fused steps on a GPU are counted there.
+                    here = value.ndim > 0 or self.model.device.type == "cuda"
+                    on = parameter.device if here else torch.device("cpu")
                     self._optimiser.state[parameter][kind] = value.to(on).clone()
         except (KeyError, RuntimeError) as error:
             raise TrainingError(
