@@ -1,10 +1,11 @@
 """What is compared with what, and how each result comes about."""
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
@@ -24,12 +25,13 @@ from napari_mtm.recording.store import replacing
 from napari_mtm.scoring.baselines import ReducedRank
 from napari_mtm.scoring.held_out import held_out_rates, scored_entries
 from napari_mtm.training.finetuning import with_session
-from napari_mtm.training.loop import train
+from napari_mtm.training.loop import begin, steps_of
 from napari_mtm.training.objective import Objective
 from napari_mtm.training.pretraining import pretrain
 from napari_mtm.training.run import Run
 from napari_mtm.training.settings import Settings
-from napari_mtm.training.trainer import Lesson
+from napari_mtm.training.trainer import Lesson, Trainer
+from napari_mtm.training.validation import Exam, validate
 
 Trained = Literal[
     "temporal",
@@ -46,6 +48,8 @@ Arm = Trained | Reference
 
 TRAINED: tuple[Trained, ...] = get_args(Trained)
 REFERENCES: tuple[Reference, ...] = get_args(Reference)
+
+_LOOKS = 12
 
 FEW = 40
 """Training trials where they are few."""
@@ -64,7 +68,8 @@ class Scale:
     seeds
         Trainings of each model on each held-out animal.
     steps, pretraining_steps
-        Of each training on a held-out animal, and of pretraining.
+        Of each training on a held-out animal, and of pretraining. Of the former the weights
+        are kept that do best on the validation trials, looked at `_LOOKS` times.
     rate
         Learning rate of the paper's models, whose own is made for many more steps.
     width, layers
@@ -79,11 +84,11 @@ class Scale:
     units: int = 120
     trials: int = 250
     seeds: int = 3
-    steps: int = 1000
-    pretraining_steps: int = 3000
-    rate: float = 5e-4
-    width: int = 128
-    layers: int = 4
+    steps: int = 3000
+    pretraining_steps: int = 4000
+    rate: float = 2e-3
+    width: int = 64
+    layers: int = 2
     quick: bool = False
 
 
@@ -96,8 +101,6 @@ QUICK = Scale(
     seeds=1,
     steps=400,
     pretraining_steps=800,
-    width=64,
-    layers=2,
     quick=True,
 )
 
@@ -106,7 +109,8 @@ QUICK = Scale(
 class Result:
     """Scores of one arm on one animal, in bits per spike by test.
 
-    `bps` is as published, `pooled` over units, `regions` the latter by region.
+    `bps` is as published, `pooled` over units, `regions` the latter by region. `curve` is
+    the mean over tasks of the validation scores, by the step at which it was looked at.
     """
 
     arm: Arm
@@ -115,6 +119,7 @@ class Result:
     bps: Mapping[Score, float]
     pooled: Mapping[Score, float]
     regions: Mapping[str, Mapping[Score, float]]
+    curve: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -160,10 +165,12 @@ class _Comparison:
         if self.arm == "reduced-rank":
             fitted = ReducedRank.fit(session, session.split())
             return self._scored(lambda score: fitted.rates(score, test))
-        model, quick = self._trained(), self.scale.quick
-        return self._scored(lambda score: held_out_rates(model, session, score, test, quick=quick))
+        model, curve = self._trained()
+        quick = self.scale.quick
+        found = self._scored(lambda score: held_out_rates(model, session, score, test, quick=quick))
+        return replace(found, curve=curve)
 
-    def _trained(self) -> Model:
+    def _trained(self) -> tuple[Model, dict[str, float]]:
         arm, session, seed, scale = self.arm, self.session, self.seed, self.scale
         trials = session.split().train
         if arm.endswith("few trials"):
@@ -184,8 +191,7 @@ class _Comparison:
             else:
                 own = default_sizes(session.n_bins, scale)
                 model = new_model(session, sizes=own, seed=seed, device=self.device)
-        train(model, {session.id: lesson}, settings)
-        return model
+        return model, _train_to_the_best(model, lesson, settings)
 
     def _scored(self, rates: Callable[[Score], npt.NDArray[np.float32]]) -> Result:
         session = self.session
@@ -203,6 +209,27 @@ class _Comparison:
                 if np.isfinite(found):
                     regions[region.name][score] = round(found, 5)
         return Result(self.arm, session.id, self.seed, bps, pooled, regions)
+
+
+def _train_to_the_best(model: Model, lesson: Lesson, settings: Settings) -> dict[str, float]:
+    """Train, and keep the weights that are best on validation; return what it was by step."""
+    session = lesson.session
+    null = session.counts[lesson.trials].mean(axis=(0, 1), dtype=np.float32)
+    exam = Exam.of(session, session.split().validation, null)
+    begin(model, {session.id: lesson})
+    curve: dict[str, float] = {}
+    best: dict[str, torch.Tensor] = {}
+    every = max(settings.steps // _LOOKS, 1)
+    for step in steps_of(Trainer(model, {session.id: lesson}, settings)):
+        if step % every and step < settings.steps:
+            continue
+        scores = validate(model, [exam]).values()
+        mean = sum(scores) / len(scores) if scores else -math.inf
+        if not best or mean > max(curve.values()):
+            best = {name: value.clone() for name, value in model.network.state_dict().items()}
+        curve[str(step)] = round(mean, 5)
+    model.network.load_state_dict(best)
+    return curve
 
 
 def compare(
