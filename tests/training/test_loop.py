@@ -14,10 +14,10 @@ from napari_mtm.model.model import Model, new_model
 from napari_mtm.model.network import DefaultSizes
 from napari_mtm.recording.session import Session
 from napari_mtm.scoring.held_out import held_out_rates
-from napari_mtm.training.loop import train
+from napari_mtm.training.loop import begin, steps_of, train
 from napari_mtm.training.objective import KINDS, Kind, Objective, Teacher
 from napari_mtm.training.settings import Settings
-from napari_mtm.training.trainer import Lesson
+from napari_mtm.training.trainer import Lesson, Trainer
 from tests.training.waves import BINS, PAPER, SMALL, lesson, waves
 
 
@@ -71,6 +71,31 @@ def test_the_seed_decides_everything() -> None:
     torch.manual_seed(99)
     assert losses(1) == first
     assert losses(2) != first
+
+
+def test_what_is_kept_is_an_average_of_the_weights() -> None:
+    session = waves()
+
+    def course(averaging: float) -> list[torch.Tensor]:
+        """Weights that are kept after each step."""
+        model = new_model(session, sizes=SMALL, device="cpu")
+        begin(model, lesson(session))
+        trainer = Trainer(model, lesson(session), Settings(steps=30, averaging=averaging))
+        weights = next(model.network.parameters())
+        seen = [weights.detach().clone()]
+        for _ in steps_of(trainer):
+            with trainer.averaged():
+                seen.append(weights.detach().clone())
+        assert torch.equal(weights, seen[-1])
+        return seen
+
+    raw, kept = course(0), course(0.5)
+    expected = raw[0]
+    for step, (weights, found) in enumerate(zip(raw[1:], kept[1:], strict=True)):
+        share = min(0.5, (step + 1) / (step + 10))
+        expected = share * expected + (1 - share) * weights
+        torch.testing.assert_close(found, expected)
+    assert not torch.equal(raw[-1], kept[-1])
 
 
 def test_training_leaves_the_global_generator_alone() -> None:

@@ -84,7 +84,11 @@ def train(
 
 
 def steps_of(trainer: Trainer, keep: Callable[[Tensor], None] = lambda _: None) -> Iterator[int]:
-    """Take all steps of a trainer, yielding the number taken; `keep` is given the losses."""
+    """Take all steps of a trainer, yielding the number taken; `keep` is given the losses.
+
+    In the end the model has the average of its weights; before that, within
+    `trainer.averaged()`.
+    """
     model = trainer.model
     try:
         while trainer.step < trainer.settings.steps:
@@ -92,6 +96,7 @@ def steps_of(trainer: Trainer, keep: Callable[[Tensor], None] = lambda _: None) 
                 keep(trainer.advance())
             yield trainer.step
     finally:
+        trainer.settle()
         model.network.eval()
 
 
@@ -173,7 +178,8 @@ class _Course:
             if time.monotonic() - self.saved_at > SAVE_SECONDS:
                 self._save()
         if self.world.leads and self.standing.best is None:
-            self.run.save_model(merged(trainer.model), "best")  # there is no other to choose
+            with trainer.averaged():
+                self.run.save_model(merged(trainer.model), "best")  # there is no other
         ended = "It stopped early, with no further gain." if stop else ""
         self.end("finished", ended)
 
@@ -239,17 +245,18 @@ class _Course:
         if not self.exams:
             return None
         model, step = self.trainer.model, self.trainer.step
-        scores = validate(model, self.exams)
-        if not scores:
-            return None
-        score = sum(scores.values()) / len(scores)
-        self.run.add_to_log([{"step": step, "validation": scores}])
-        standing = self.standing
-        if standing.best is None or score > standing.best:
-            standing.best, standing.best_step, standing.without_gain = score, step, 0
-            self.run.save_model(merged(model), "best")
-        else:
-            standing.without_gain += 1
+        with self.trainer.averaged():
+            scores = validate(model, self.exams)
+            if not scores:
+                return None
+            score = sum(scores.values()) / len(scores)
+            self.run.add_to_log([{"step": step, "validation": scores}])
+            standing = self.standing
+            if standing.best is None or score > standing.best:
+                standing.best, standing.best_step, standing.without_gain = score, step, 0
+                self.run.save_model(merged(model), "best")
+            else:
+                standing.without_gain += 1
         self._save()
         return scores
 
@@ -259,7 +266,8 @@ class _Course:
             return
         self.standing.step = self.trainer.step
         self.run.save_checkpoint(self.trainer.state(), self.standing)
-        self.run.save_model(merged(self.trainer.model), "last")
+        with self.trainer.averaged():
+            self.run.save_model(merged(self.trainer.model), "last")
         self._tell("running", "")
 
     def _tell(self, state: str, message: str) -> None:

@@ -25,6 +25,9 @@ class Settings:
         Weight decay.
     clip
         Bound of the length of the gradient, 0 for none.
+    averaging
+        Share that an average of the weights keeps at each step; the average is what is
+        validated and kept. 0 to keep the weights themselves.
     seed
         What all that is drawn follows from.
     objective
@@ -43,6 +46,7 @@ class Settings:
     decay: float = 0.01
     warm_up: float = 0.1
     clip: float = 1.0
+    averaging: float = 0.98
     seed: int = 0
     objective: Objective = OURS
     check_every: int = 100
@@ -57,11 +61,12 @@ class Settings:
     def published(
         cls, objective: Objective | None = None, *, steps: int = 1500, rate: float = 1e-4
     ) -> "Settings":
-        """Return the paper's settings: a learning rate of 1e-4, and no clipping."""
+        """Return the paper's settings: a learning rate of 1e-4, no clipping, no averaging."""
         return cls(
             steps=steps,
             rate=rate,
             warm_up=0.15,
             clip=0.0,
+            averaging=0.0,
             objective=objective or Objective.published(),
         )

@@ -1,7 +1,8 @@
 """One step of training after another, shared by all processes that train together."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,6 +85,9 @@ class Trainer:
         self._of_sessions = {
             id(p) for name in network.sessions for p in network.own_parameters(name)
         }
+        self._averages = (
+            [p.detach().clone() for p in self._parameters.values()] if settings.averaging else []
+        )
         self._generator = torch.Generator(device)
         self._optimiser = torch.optim.AdamW(
             self._parameters.values(),
@@ -152,6 +156,7 @@ class Trainer:
             for group in self._optimiser.param_groups:
                 group["lr"] = self.settings.rate * rate_share(self.step, self.settings)
             self._optimiser.step()
+            self._average()
             self._skipped_in_a_row = 0
         else:
             self._skipped_in_a_row += 1
@@ -162,12 +167,43 @@ class Trainer:
                 )
         self._optimiser.zero_grad()
 
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Let the average follow; it is short while there are few steps to average over."""
+        if self._averages:
+            kept = min(self.settings.averaging, (1 + self.step) / (10 + self.step))
+            weights = [p.detach() for p in self._parameters.values()]
+            torch._foreach_lerp_(self._averages, weights, 1 - kept)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Let the model have the average of its weights, which is what is kept of it."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def settle(self) -> None:
+        """Leave the average in the model; no step must follow."""
+        self._swap()
+        self._averages = []
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for average, parameter in zip(self._averages, self._parameters.values(), strict=False):
+            weights = parameter.detach().clone()
+            parameter.copy_(average)
+            average.copy_(weights)
+
     def state(self) -> dict[str, Tensor]:
         """Return all tensors that training goes on from."""
         tensors = {f"weights/{k}": v for k, v in self.model.network.state_dict().items()}
         for name, parameter in self._parameters.items():
             for key, value in self._optimiser.state.get(parameter, {}).items():
                 tensors[f"{key}/{name}"] = torch.as_tensor(value)
+        for name, average in zip(self._parameters, self._averages, strict=False):
+            tensors[f"average/{name}"] = average
         return tensors
 
     def restore(self, tensors: Mapping[str, Tensor], step: int) -> None:
@@ -178,6 +214,9 @@ class Trainer:
             parts.setdefault(kind, {})[name] = value
         try:
             self.model.network.load_state_dict(parts.pop("weights"))
+            averages = parts.pop("average", {})
+            for name, average in zip(self._parameters, self._averages, strict=False):
+                average.copy_(averages[name])
             for kind, found in parts.items():
                 for name, value in found.items():
                     parameter = self._parameters[name]
