@@ -17,6 +17,7 @@ NAMES = {
     "simulate": "twelve simulated animals",
     "forward": "one trial and sixteen through both presets, against a plain network",
     "train": "training the paper's network, against the usual loop",
+    "live": "from the end of a stroke to the new picture, against the network and napari alone",
     "loo": "leave-one-out scoring, against the bare transformer",
 }
 

@@ -518,6 +518,54 @@ def test_decoded_behaviour(preset):
 
 
 @both
+@pytest.mark.parametrize("task", [None, "causal"])
+def test_decoding_alone_is_what_comes_with_the_rates(preset, task):
+    session = behaving()
+    model = small_model(preset, session)
+    model.fit_readouts(session)
+    chosen = np.arange(session.n_trials) % 9 == 1
+    for mask in (Mask.region(session, "CA1"), Mask.nothing(session)):
+        for some in ([7, 3, 20], chosen, None):
+            result = model.reconstruct(session, mask, some, task=task)
+            found = model.decode(session, mask, some, task=task)
+            assert set(found) == set(result.decoded) > set()
+            for name, values in result.decoded.items():
+                np.testing.assert_array_equal(found[name], values)
+
+
+@both
+def test_rates_come_without_decoding_too(preset):
+    session = behaving()
+    model = small_model(preset, session)
+    model.fit_readouts(session)
+    mask = Mask.region(session, "CA1")
+    full = model.reconstruct(session, mask, [7, 3])
+    rates_alone = model.reconstruct(session, mask, [7, 3], decode=False)
+    assert rates_alone.decoded == {}
+    np.testing.assert_array_equal(rates_alone.rates, full.rates)
+    np.testing.assert_array_equal(rates_alone.counts, full.counts)
+    assert rates_alone.prompt == full.prompt
+    assert rates_alone.notes == full.notes
+
+
+def test_decoding_without_readouts_gives_nothing():
+    session = behaving()
+    model = small_model("default", session)
+    assert model.decode(session, Mask.region(session, "CA1"), [0]) == {}
+
+
+def test_decoding_what_does_not_fit():
+    session = behaving()
+    model = small_model("default", session)
+    model.fit_readouts(session)
+    other = small_session(3, regions=("CA1", "LP"))
+    with pytest.raises(MaskError, match="session"):
+        model.decode(session, Mask.nothing(other))
+    with pytest.raises(MaskError, match="indices from 0"):
+        model.decode(session, Mask.nothing(session), [session.n_trials])
+
+
+@both
 def test_what_is_hidden_is_not_decoded(preset):
     session = behaving()
     model = small_model(preset, session)

@@ -30,8 +30,9 @@ def test_a_viewer_can_go(viewer):
 
 
 def test_showing_a_session_adds_its_raster(coordinator, viewer, sample):
-    (layer,) = viewer.layers
+    layer, mask = viewer.layers  # nothing lies between what is seen and what is painted
     assert coordinator.layer is layer
+    assert coordinator.masks.layer is mask
     assert coordinator.session is sample
     assert layer.data.shape == (sample.n_trials, sample.n_units, sample.n_bins)
     assert layer.name == sample.title
@@ -152,7 +153,7 @@ def test_another_session_takes_the_place_of_the_first(coordinator, viewer):
     viewer.dims.set_current_step(0, 9)
     small = Session.from_counts(np.ones((3, 10, 2)), ["CA1", "LP"], id="small")
     coordinator.show(small)
-    assert len(viewer.layers) == 1
+    assert list(viewer.layers) == [coordinator.layer, coordinator.masks.layer]
     assert coordinator.session is small
     assert coordinator.order == "region"
     assert coordinator.trial == 0
@@ -161,7 +162,7 @@ def test_another_session_takes_the_place_of_the_first(coordinator, viewer):
 
 def test_the_same_session_again_has_the_same_name(coordinator, viewer, sample):
     coordinator.show(sample)
-    assert [layer.name for layer in viewer.layers] == [sample.title]
+    assert [layer.name for layer in viewer.layers] == [sample.title, "hidden"]
 
 
 def test_a_raster_that_napari_adds_is_adopted(viewer, sample):

@@ -168,30 +168,25 @@ class Model:
         trials: Sequence[int] | npt.NDArray[np.intp] | npt.NDArray[np.bool_] | None = None,
         *,
         task: Task | None = None,
+        decode: bool = True,
     ) -> Reconstruction:
         """Predict what a mask hides, and decode behaviour from what it leaves visible.
 
         `trials` are indices, or a boolean per trial. `task` is the prompt, by default
-        the mask's own. The first pass on a session that the model has no readouts for
-        decodes nothing.
+        the mask's own. Nothing is decoded without `decode`, which takes another pass,
+        or where the model has no readouts for the session.
         """
-        if mask.hidden.shape != (session.n_bins, session.n_units):
-            raise MaskError(
-                f"The mask is {mask.hidden.shape} (bins, units), but session {session.title} "
-                f"has {session.n_bins} bins and {session.n_units} units."
-            )
+        _check_mask(mask, session)
         chosen = chosen_trials(session, trials)
         counts = session.counts[chosen]
         prompt = task or mask.prompt
         key = self.attach(session)
         passes = list(self._passes(key, counts, mask.hidden, prompt))
         found = _joined([rates.cpu() for _, rates in passes], counts.shape)
-        readouts = self.readouts.get(session.id)
         decoded: dict[str, npt.NDArray[np.float32]] = {}
-        if readouts is not None:
+        if decode and session.id in self.readouts:
             latents = _joined([part.cpu() for part, _ in passes], (*counts.shape[:2], -1))
-            past = self.latents(counts, mask.hidden, task="causal", session=session, strict=True)
-            decoded = readouts.decode(latents, past)
+            decoded = self._decoded(session, counts, mask, latents)
         return Reconstruction(
             session=session.id,
             mask=mask,
@@ -203,6 +198,33 @@ class Model:
             decoded=decoded,
             notes=self.notes_on(session),
         )
+
+    def decode(
+        self,
+        session: Session,
+        mask: Mask,
+        trials: Sequence[int] | npt.NDArray[np.intp] | npt.NDArray[np.bool_] | None = None,
+        *,
+        task: Task | None = None,
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Decode behaviour as `reconstruct` does, without its rates."""
+        _check_mask(mask, session)
+        if session.id not in self.readouts:
+            return {}
+        counts = session.counts[chosen_trials(session, trials)]
+        prompt = task or mask.prompt
+        latents = self.latents(counts, mask.hidden, task=prompt, session=session)
+        return self._decoded(session, counts, mask, latents)
+
+    def _decoded(
+        self,
+        session: Session,
+        counts: npt.NDArray[np.uint8],
+        mask: Mask,
+        latents: npt.NDArray[np.float32],
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        past = self.latents(counts, mask.hidden, task="causal", session=session, strict=True)
+        return self.readouts[session.id].decode(latents, past)
 
     def visible_latents(
         self, session: Session, trials: npt.NDArray[np.intp]
@@ -369,6 +391,14 @@ class Model:
                 f"`hidden` is {hidden.shape} {hidden.dtype}, but must be bool of "
                 f"{counts.shape[1:]} or {counts.shape}."
             )
+
+
+def _check_mask(mask: Mask, session: Session) -> None:
+    if mask.hidden.shape != (session.n_bins, session.n_units):
+        raise MaskError(
+            f"The mask is {mask.hidden.shape} (bins, units), but session {session.title} "
+            f"has {session.n_bins} bins and {session.n_units} units."
+        )
 
 
 def new_model(

@@ -8,7 +8,7 @@ from scipy.special import expit
 
 from napari_mtm.masking.tasks import Task
 from napari_mtm.model.model import Model
-from napari_mtm.model.readouts import TRACES, Readouts, fit_linear_classifier, fit_readouts
+from napari_mtm.model.readouts import TRACES, fit_linear_classifier, fit_readouts
 from napari_mtm.recording.session import Session, Split
 from napari_mtm.recording.trials import block_favours_right, chose_right
 
@@ -36,7 +36,21 @@ def decode_session(
         readouts = model.readouts.get(session.id) or fit_readouts(
             *model.visible_latents(session, split.train), session, split.train
         )
-        found = _by_readouts(model, session, readouts, trials)
+        found = readouts.decode(*model.visible_latents(session, trials))
+    return score_decoded(session, trials, found)
+
+
+def score_decoded(
+    session: Session, trials: Trials, decoded: Mapping[str, npt.NDArray[np.floating]]
+) -> dict[str, dict[str, float]]:
+    """Score behaviour decoded on some trials: accuracy and chance, or R², of what is known.
+
+    Of the choice, the probability that is decoded from the whole trial is scored where
+    there is one.
+    """
+    found = dict(decoded)
+    if "choice-by-trial" in found:
+        found["choice"] = found.pop("choice-by-trial")
     scores: dict[str, dict[str, float]] = {}
     table = session.trials.iloc[trials]
     labels = {"choice": chose_right(table), "block": block_favours_right(table)}
@@ -50,16 +64,6 @@ def decode_session(
             if known.any():
                 scores[name] = {"r2": _r2(truth[known], found[name][known])}
     return scores
-
-
-def _by_readouts(
-    model: Model, session: Session, readouts: Readouts, trials: Trials
-) -> dict[str, npt.NDArray[np.float32]]:
-    latents, past = model.visible_latents(session, trials)
-    decoded = readouts.decode(latents, past)
-    if "choice-by-trial" in decoded:
-        decoded["choice"] = decoded.pop("choice-by-trial")
-    return decoded
 
 
 def _published(

@@ -65,6 +65,7 @@ def open_dialog() -> None:
 
 def _as_layers(source: str) -> "list[LayerData]":
     from napari_mtm.ui.coordinator import coordinator_of, raster
+    from napari_mtm.ui.docks import show_docks
     from napari_mtm.ui.session_dock import show_dock
 
     session = open_session(source)
@@ -73,6 +74,7 @@ def _as_layers(source: str) -> "list[LayerData]":
         data, keywords = raster(session, None)
     else:
         show_dock(viewer)
+        show_docks(viewer)
         coordinator_of(viewer)  # adopts the layer when napari adds it
         data, keywords = raster(session, viewer)
     return [(data, keywords, "image")]

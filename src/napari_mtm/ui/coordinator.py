@@ -13,10 +13,16 @@ import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
+from napari_mtm.masking.tasks import FORWARD_SECONDS
 from napari_mtm.recording.ordering import ORDERS
 from napari_mtm.recording.regions import Region, runs_of_regions
 from napari_mtm.recording.session import Session
+from napari_mtm.ui.cells import Cells
 from napari_mtm.ui.geometry import View
+from napari_mtm.ui.keys import bind
+from napari_mtm.ui.live import Live
+from napari_mtm.ui.mask_editor import MaskEditor
+from napari_mtm.ui.pointing import Pointing
 from napari_mtm.ui.raster import RasterData, raster_style, row_height
 
 if TYPE_CHECKING:
@@ -48,8 +54,18 @@ class Coordinator:
     """The camera or the size of the canvas changed."""
     limits_changed = Signal()
     theme_changed = Signal()
+    row_height_changed = Signal()
+    """Rows are drawn higher or lower, so that they fill the canvas."""
+    cells_changed = Signal()
+    """Other cells are shown beside the raster."""
+    selected = Signal()
+    """Other units are selected."""
+    time_changed = Signal()
+    """The time cursor moved."""
     hovered = Signal(object)
     """A `Hover`, or None where the cursor is not on the raster."""
+    menu_wanted = Signal(object)
+    """A tuple of `Choice`, what can be done to what was clicked."""
 
     def __init__(self, viewer: "ViewerModel") -> None:
         self._viewer = ref(viewer)
@@ -60,6 +76,9 @@ class Coordinator:
         self.rows: npt.NDArray[np.intp] = np.empty(0, dtype=np.intp)
         self._positions: dict[str, npt.NDArray[np.intp]] = {}
         self._trial = -1
+        self.selection: tuple[int, ...] = ()
+        self.time = 0.0
+        self.last_hover: Hover | None = None
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.dims.events.current_step.connect(self._on_step)
@@ -67,6 +86,11 @@ class Coordinator:
         viewer.canvas.events.size.connect(self._on_canvas_size)
         viewer.events.theme.connect(self._on_theme)
         viewer.mouse_move_callbacks.append(self._on_mouse_move)
+        self.masks = MaskEditor(self)
+        self.cells = Cells(self)
+        self.live = Live(self)
+        self._pointing = Pointing(self)
+        bind(self, viewer)
         for layer in viewer.layers:
             self._adopt(layer)
 
@@ -100,13 +124,24 @@ class Coordinator:
 
     @property
     def view(self) -> View:
-        """What the canvas shows."""
-        camera, size = self.viewer.scene.camera, self.viewer.canvas.size
-        return View(
-            (float(camera.center[-2]), float(camera.center[-1])),
-            float(camera.zoom),
-            (int(size[0]), int(size[1])),
-        )
+        """What the raster's cell of the canvas shows."""
+        return self.views[0]
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """What each cell of the canvas shows, from left to right; the raster's is the first."""
+        camera, (height, width) = self.viewer.scene.camera, self.viewer.canvas.size
+        n = self._n_cells
+        centre = (float(camera.center[-2]), float(camera.center[-1]))
+        gap = float(self.viewer.canvas.grid.spacing) if n > 1 else 0.0
+        each = (float(width) - (n - 1) * gap) / n
+        size, zoom = (float(height), each), float(camera.zoom)
+        return tuple(View(centre, zoom, size, k * (each + gap)) for k in range(n))
+
+    @property
+    def _n_cells(self) -> int:
+        grid, layers = self.viewer.canvas.grid, self.viewer.layers
+        return grid.actual_shape(layers)[1] if grid.enabled else 1
 
     @property
     def bands(self) -> tuple[Region, ...]:
@@ -168,14 +203,33 @@ class Coordinator:
         """Let the raster fill the canvas."""
         if self.session is None or self._layer is None:
             return
-        height, width = self.viewer.canvas.size
+        height, width = self.view.size
         start, stop = self.session.window
         row = row_height(self.session, len(self.rows), width / max(height, 1))
         if not np.isclose(self._layer.scale[-2], row, rtol=1e-6):
             self._layer.scale = (1.0, row, self.session.bin_size)
+            self.row_height_changed.emit()
         camera = self.viewer.scene.camera
         camera.center = (0.0, row * (len(self.rows) - 1) / 2, (start + stop) / 2)
         camera.zoom = width / (stop - start)
+
+    def select(self, units: Iterable[int], *, add: bool = False) -> None:
+        """Select units by index, in place of those that are selected, or beside them."""
+        given = tuple(dict.fromkeys(units))
+        if add:
+            kept = tuple(u for u in self.selection if u not in given)
+            again = tuple(u for u in given if u not in self.selection)
+            given = kept + again
+        if given != self.selection:
+            self.selection = given
+            self.selected.emit()
+
+    def set_time(self, time: float) -> None:
+        """Move the time cursor, in seconds from the event."""
+        if self.session is not None:
+            start, stop = self.session.window
+            self.time = min(max(time, start), stop)
+            self.time_changed.emit()
 
     def unit_lines(self, unit: int) -> tuple[str, str]:
         """Say in two lines which unit this is: region and id, then depth and rate."""
@@ -206,12 +260,14 @@ class Coordinator:
         self.shown = frozenset(r.name for r in session.regions)
         self._positions = {"region": layer.data.rows}
         self.rows = layer.data.rows
-        self._trial = -1
+        self._trial = 0
+        self.selection = ()
+        self.time = max(session.window[0], session.window[1] - FORWARD_SECONDS)
         layer.events.contrast_limits.connect(self._on_limits)
         self.viewer.dims.set_current_step(0, 0)
         self.fit()
         self.session_changed.emit()
-        self._on_step()
+        self.trial_changed.emit()
 
     def _on_removed(self, event: Any) -> None:
         if event.value is self._layer:
@@ -257,9 +313,11 @@ class Coordinator:
         self.limits_changed.emit()
 
     def _on_mouse_move(self, viewer: Any, event: Any) -> None:
-        self.hovered.emit(self._under(event.position))
+        self.last_hover = self.under(event.position)
+        self.hovered.emit(self.last_hover)
 
-    def _under(self, position: Any) -> Hover | None:
+    def under(self, position: Any) -> Hover | None:
+        """What lies at a position of napari's world."""
         if self.session is None or self._layer is None or len(position) < 3:
             return None
         _, row, column = self._layer.world_to_data(position)[-3:]

@@ -9,18 +9,21 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QEvent, QObject, QRectF, Qt
-from qtpy.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPaintEvent
-from qtpy.QtWidgets import QLabel, QToolTip, QVBoxLayout, QWidget
+from qtpy.QtGui import QColor, QCursor, QFont, QFontMetricsF, QMouseEvent, QPainter, QPaintEvent
+from qtpy.QtWidgets import QLabel, QMenu, QToolTip, QVBoxLayout, QWidget
 
 from napari_mtm.recording.regions import Region
 from napari_mtm.ui.coordinator import Coordinator, Hover
-from napari_mtm.ui.geometry import Band, nice_ticks, spread_labels
+from napari_mtm.ui.geometry import Band, View, nice_ticks, spread_labels
+from napari_mtm.ui.part_scores import region_score_words, region_scores, unit_score_words
+from napari_mtm.ui.pointing import Choice
 from napari_mtm.ui.trial_text import Event, axis_title, trial_events
 
 GUTTER_WIDTH = 78
 _BAR_WIDTH = 12
 _AXIS_HEIGHT = 34
 _EVENTS_HEIGHT = 20
+_TITLE_HEIGHT = 15
 _PIXELS_PER_TICK = 70
 _HOVER_OFFSET = 16
 
@@ -53,6 +56,7 @@ class Gutter(_Strip):
     def __init__(self, coordinator: Coordinator, parent: QWidget) -> None:
         super().__init__(coordinator, parent)
         self.setMouseTracking(True)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
 
     def bands(self) -> list[Band]:
         """Regions of the rows as they lie on screen."""
@@ -94,19 +98,37 @@ class Gutter(_Strip):
             # Rows of all regions are mixed: only runs as tall as a name get one.
             bands = [b for b in bands if b.height >= line]
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        scores = region_scores(self.coordinator)
         for band, centre in spread_labels(bands, line, self.height()):
             middle = (max(band.top, 0.0) + min(band.bottom, float(self.height()))) / 2
             painter.setPen(faint)
             painter.drawLine(left - 8, round(centre), left - 1, round(middle))
             painter.setPen(text)
+            score = scores.get(band.name)
+            if score is not None and band.height > 2.2 * line:
+                painter.drawText(
+                    QRectF(2, centre + line / 2, left - 12, line),
+                    Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter,
+                    f"{score:+.2f}",
+                )
             box = QRectF(2, centre - line / 2, left - 12, line)
             metrics = QFontMetricsF(painter.font())
             name = metrics.elidedText(band.name, Qt.TextElideMode.ElideRight, box.width())
             painter.drawText(box, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, name)
         painter.end()
 
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:
+        """Hide the region that is clicked; with Shift or Ctrl, beside what is hidden."""
+        region = None if event is None else self.region_at(event.pos().y())
+        if event is None or region is None or event.button() != Qt.MouseButton.LeftButton:
+            return
+        add = event.modifiers() & (
+            Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.ControlModifier
+        )
+        self.coordinator.masks.toggle_region(region.name, add=bool(add))
+
     def event(self, event: QEvent | None) -> bool:
-        """Show a region's full name and size as a tooltip."""
+        """Show a region's full name, size and score as a tooltip."""
         if event is not None and event.type() == QEvent.Type.ToolTip:
             region = self.region_at(event.pos().y())
             if region is None:
@@ -114,6 +136,7 @@ class Gutter(_Strip):
             else:
                 whole = sum(b.size for b in self.coordinator.bands if b.name == region.name)
                 text = f"{region.name}: {region.full_name}, {whole} units"
+                text += f"\n{region_score_words(self.coordinator, region.name)}"
                 QToolTip.showText(event.globalPos(), text, self)
             return True
         return super().event(event)
@@ -127,12 +150,12 @@ class TimeAxis(_Strip):
         self.setFixedHeight(_AXIS_HEIGHT)
 
     def ticks(self) -> list[float]:
-        """Times that are marked."""
+        """Times that are marked, in each cell."""
         view, session = self.coordinator.view, self.coordinator.session
         if session is None:
             return []
         low, high = (float(np.clip(x, *session.window)) for x in view.x_range)
-        return nice_ticks(low, high, max(self.width() // _PIXELS_PER_TICK, 1))
+        return nice_ticks(low, high, max(int(view.size[1]) // _PIXELS_PER_TICK, 1))
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
         """Paint ticks, numbers and what they count from."""
@@ -141,15 +164,17 @@ class TimeAxis(_Strip):
         if session is None:
             painter.end()
             return
-        for tick in self.ticks():
-            x = self.coordinator.view.to_x(tick)
-            painter.drawLine(round(x), 0, round(x), 4)
-            # The outermost numbers stay inside.
-            centre = min(max(x, 14.0), self.width() - 14.0)
-            box = QRectF(centre - 30, 4, 60, 13)
-            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, f"{tick:g}")
-        box = QRectF(0, 17, self.width(), 15)
-        painter.drawText(box, Qt.AlignmentFlag.AlignCenter, axis_title(session))
+        ticks = self.ticks()
+        for view in self.coordinator.views:
+            for tick in ticks:
+                x = view.to_x(tick)
+                painter.drawLine(round(x), 0, round(x), 4)
+                # The outermost numbers stay inside.
+                centre = min(max(x, view.left + 14.0), view.right - 14.0)
+                box = QRectF(centre - 30, 4, 60, 13)
+                painter.drawText(box, Qt.AlignmentFlag.AlignCenter, f"{tick:g}")
+            box = QRectF(view.left, 17, view.size[1], 15)
+            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, axis_title(session))
         painter.end()
 
 
@@ -158,43 +183,62 @@ class EventStrip(_Strip):
 
     def __init__(self, coordinator: Coordinator, parent: QWidget) -> None:
         super().__init__(coordinator, parent)
-        self.setFixedHeight(_EVENTS_HEIGHT)
+        self.fit()
+
+    def fit(self) -> None:
+        """Take as much height as there are lines."""
+        titled = len(self.coordinator.views) > 1
+        self.setFixedHeight(_EVENTS_HEIGHT + (_TITLE_HEIGHT if titled else 0))
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
-        """Paint the names from left to right, each at its line or after the one before."""
+        """Paint what each cell shows, and below, in the first, the names of events."""
         painter = self.painter()
-        text_colour = painter.pen().color()
-        metrics = QFontMetricsF(painter.font())
-        free_from = 0.0
-        for mark in sorted(_events(self.coordinator), key=lambda e: e.time):
-            x = self.coordinator.view.to_x(mark.time)
-            if not -1 <= x <= self.width() + 1:
-                continue
-            width = metrics.horizontalAdvance(mark.name)
-            start = min(max(x + 3, free_from), self.width() - width)
-            painter.setPen(QColor(mark.colour))
-            painter.drawLine(round(x), self.height() - 4, round(x), self.height())
-            painter.drawText(
-                QRectF(start, 1, width + 2, self.height() - 5),
-                Qt.AlignmentFlag.AlignVCenter,
-                mark.name,
-            )
-            free_from = start + width + 10
-        painter.setPen(text_colour)
-        self._paint_warning(painter, free_from)
+        coordinator = self.coordinator
+        first, *others = coordinator.views
+        if others:
+            titles = ("observed", *coordinator.cells.shown)
+            for view, title in zip((first, *others), titles, strict=False):
+                box = QRectF(view.left, 1, view.size[1], _TITLE_HEIGHT)
+                painter.drawText(box, Qt.AlignmentFlag.AlignCenter, title)
+        free_from = self._paint_names(painter, first)
+        self._paint_warning(painter, free_from, first.right)
         painter.end()
 
-    def _paint_warning(self, painter: QPainter, free_from: float) -> None:
+    def _paint_names(self, painter: QPainter, view: View) -> float:
+        """Paint names from left to right, each at its line or after the one before."""
+        text_colour = painter.pen().color()
+        metrics = QFontMetricsF(painter.font())
+        free_from = view.left
+        for mark in sorted(_events(self.coordinator), key=lambda e: e.time):
+            x = view.to_x(mark.time)
+            if not view.left - 1 <= x <= view.right + 1:
+                continue
+            width = metrics.horizontalAdvance(mark.name)
+            start = max(x + 3, free_from)
+            painter.setPen(QColor(mark.colour))
+            painter.drawLine(round(x), self.height() - 4, round(x), self.height())
+            if start + width > view.right:
+                start = view.right - width
+                if start < free_from:
+                    continue  # no room for another name
+            painter.drawText(self._line(start, width), Qt.AlignmentFlag.AlignVCenter, mark.name)
+            free_from = start + width + 10
+        painter.setPen(text_colour)
+        return free_from
+
+    def _line(self, start: float, width: float) -> QRectF:
+        return QRectF(start, self.height() - _EVENTS_HEIGHT + 1, width + 2, _EVENTS_HEIGHT - 5)
+
+    def _paint_warning(self, painter: QPainter, free_from: float, right: float) -> None:
         """Say so where there are more rows than pixels to draw them."""
         coordinator = self.coordinator
         if coordinator.layer is None or coordinator.row_pixels >= 1:
             return
         text = f"{1 / coordinator.row_pixels:.1f} units per pixel: zoom in to see each"
         width = QFontMetricsF(painter.font()).horizontalAdvance(text)
-        start = self.width() - width - 4
+        start = right - width - 4
         if start > free_from:
-            box = QRectF(start, 1, width + 2, self.height() - 5)
-            painter.drawText(box, Qt.AlignmentFlag.AlignVCenter, text)
+            painter.drawText(self._line(start, width), Qt.AlignmentFlag.AlignVCenter, text)
 
 
 class _EventLine(QWidget):
@@ -248,7 +292,8 @@ class HoverLabel(QLabel):
             self.hide()
             return
         lines = self._coordinator.unit_lines(hover.unit)
-        self.setText("\n".join((*lines, hover_line(hover))))
+        score = unit_score_words(self._coordinator, hover.unit)
+        self.setText("\n".join((*lines, hover_line(hover), *score)))
         self.adjustSize()
         cursor = canvas.mapFromGlobal(canvas.cursor().pos())
         x = min(cursor.x() + _HOVER_OFFSET, canvas.width() - self.width())
@@ -291,7 +336,12 @@ class CanvasFrame(QObject):
         coordinator.trial_changed.connect(self._on_trial)
         coordinator.view_changed.connect(self._on_view)
         coordinator.theme_changed.connect(self._on_theme)
+        coordinator.cells_changed.connect(self._on_cells)
+        coordinator.time_changed.connect(self._place_lines)
+        coordinator.live.answered.connect(self._on_scores)
+        coordinator.live.scored.connect(self._on_scores)
         coordinator.hovered.connect(self._on_hover)
+        coordinator.menu_wanted.connect(self._on_menu_wanted)
         self._on_session()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
@@ -315,6 +365,14 @@ class CanvasFrame(QObject):
         self._place()
         self._on_view()
 
+    def _on_scores(self) -> None:
+        self.gutter.update()
+
+    def _on_cells(self) -> None:
+        self.events.fit()
+        self._coordinator.fit()
+        self._on_view()
+
     def _on_rows(self) -> None:
         self.gutter.update()
 
@@ -334,19 +392,33 @@ class CanvasFrame(QObject):
     def _on_hover(self, hover: Hover | None) -> None:
         self.hover.tell(hover if self._canvas.underMouse() else None, self._canvas)
 
+    def _on_menu_wanted(self, choices: tuple[Choice, ...]) -> None:
+        self.hover.hide()
+        menu = QMenu(self._canvas)
+        menu.setObjectName("napari-mtm menu")
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        for choice in choices:
+            menu.addAction(choice.text, choice.act)
+        menu.popup(QCursor.pos())
+
     def _place(self) -> None:
         canvas = self._canvas.geometry()
         self.gutter.setGeometry(0, canvas.y(), GUTTER_WIDTH, canvas.height())
         self._place_lines()
 
     def _place_lines(self) -> None:
-        marks = _events(self._coordinator)
-        while len(self.lines) < len(marks):
+        marks = _lines(self._coordinator)
+        views, height = self._coordinator.views, self._canvas.height()
+        wanted = [(view, mark) for view in views for mark in marks]
+        while len(self.lines) < len(wanted):
             self.lines.append(_EventLine(self._canvas))
-        view = self._coordinator.view
-        for line, mark in zip(self.lines, marks, strict=False):
-            line.place(view.to_x(mark.time), self._canvas.height(), mark.colour)
-        for line in self.lines[len(marks) :]:
+        for line, (view, mark) in zip(self.lines, wanted, strict=False):
+            x = view.to_x(mark.time)
+            if view.left <= x < view.right:
+                line.place(x, height, mark.colour)
+            else:
+                line.hide()
+        for line in self.lines[len(wanted) :]:
             line.hide()
 
 
@@ -354,6 +426,14 @@ def _events(coordinator: Coordinator) -> list[Event]:
     if coordinator.session is None:
         return []
     return trial_events(coordinator.session, coordinator.trial)
+
+
+def _lines(coordinator: Coordinator) -> list[Event]:
+    """Events of the trial, and the time cursor."""
+    if coordinator.session is None:
+        return []
+    cursor = Event("cursor", coordinator.time, "#ffffff" if coordinator.dark else "#202020")
+    return [*_events(coordinator), cursor]
 
 
 def find_canvas(window: Any) -> QWidget | None:

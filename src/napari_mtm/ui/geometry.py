@@ -8,15 +8,25 @@ import numpy as np
 
 @dataclass(frozen=True)
 class View:
-    """What the canvas shows: world coordinates (y, x) of its centre, pixels per world unit."""
+    """What a cell of the canvas shows.
+
+    World coordinates (y, x) of its centre, pixels per world unit, its height and width in
+    pixels, and the pixel column of the canvas at which it begins.
+    """
 
     centre: tuple[float, float]
     zoom: float
-    size: tuple[int, int]
+    size: tuple[float, float]
+    left: float = 0.0
+
+    @property
+    def right(self) -> float:
+        """Pixel column at which the cell ends."""
+        return self.left + self.size[1]
 
     def to_x(self, world: float) -> float:
         """Pixel column of a world x."""
-        return (world - self.centre[1]) * self.zoom + self.size[1] / 2
+        return (world - self.centre[1]) * self.zoom + self.size[1] / 2 + self.left
 
     def to_y(self, world: float) -> float:
         """Pixel row of a world y."""

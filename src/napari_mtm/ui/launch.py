@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_mtm.errors import MtmError
+from napari_mtm.masking.mask import Mask
+from napari_mtm.recording.opening import SAMPLE
 
 if TYPE_CHECKING:
     from napari_mtm.recording.preparation import Preparation
+    from napari_mtm.ui.coordinator import Coordinator
 
 _SHARE = 0.85
 """Share of the screen that a first window takes."""
@@ -80,9 +83,27 @@ def window(source: str, *, one: str | None, preparation: "Preparation") -> Any:
     """Make a napari viewer that opens a session, and return it."""
     import napari
 
+    from napari_mtm.ui.coordinator import coordinator_of
+    from napari_mtm.ui.docks import show_docks
     from napari_mtm.ui.open_dialog import Request
     from napari_mtm.ui.session_dock import open_in_dock
 
     viewer = napari.Viewer(title="napari-mtm", show=False)
     open_in_dock(viewer, Request(source, one, preparation))
+    show_docks(viewer)
+    if source == SAMPLE:
+        _hide_something(coordinator_of(viewer))
     return viewer
+
+
+def _hide_something(coordinator: "Coordinator") -> None:
+    """Hide the largest region of the first session: what there is to see is seen at once."""
+
+    def hide() -> None:
+        session = coordinator.session
+        if session is not None:
+            coordinator.session_changed.disconnect(hide)
+            largest = max(session.regions, key=lambda region: region.size)
+            coordinator.masks.put(Mask.region(session, largest.name))
+
+    coordinator.session_changed.connect(hide)

@@ -1,5 +1,6 @@
 """The session dock: what is open, how its raster is drawn, what lies under the cursor."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,11 @@ from napari_mtm.recording.regions import OUTSIDE
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.store import is_store, open_store
 from napari_mtm.ui.coordinator import Coordinator, Hover, coordinator_of
+from napari_mtm.ui.docks import show_docks
 from napari_mtm.ui.frame import CanvasFrame, find_canvas, hover_line
 from napari_mtm.ui.jobs import Jobs
 from napari_mtm.ui.open_dialog import OpenDialog, Request
+from napari_mtm.ui.preferences import preferences
 from napari_mtm.ui.raster import brightest
 from napari_mtm.ui.trial_text import trial_summary
 
@@ -85,6 +88,9 @@ class SessionDock(QWidget):
 
     def open(self, request: Request) -> None:
         """Read and prepare a session off the Qt thread, then show it."""
+        chosen = preferences().cache
+        if chosen is not None:
+            os.environ.setdefault("NAPARI_MTM_CACHE", str(chosen))
 
         def work(progress: Any) -> Session:
             if is_store(Path(request.source)):
@@ -92,7 +98,13 @@ class SessionDock(QWidget):
             files = find_files(request.source, one=request.one)
             return open_files(files, request.preparation, progress=progress)
 
-        self.jobs.run(f"opening {request.source}", work, self.coordinator.show)
+        self.jobs.run(f"opening {request.source}", work, self._show)
+
+    def _show(self, session: Session) -> None:
+        self.coordinator.show(session)
+        viewer = self.coordinator.viewer
+        if hasattr(viewer, "window"):
+            show_docks(viewer)
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Put the frame around the canvas of the window that the dock is in."""

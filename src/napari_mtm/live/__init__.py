@@ -1,0 +1,1 @@
+"""The engine between a viewer and a model: the newest request wins."""

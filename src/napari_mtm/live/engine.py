@@ -1,0 +1,337 @@
+"""One thread that owns the live model: it answers the newest request, and works on when idle.
+
+What it finds is told to one listener, on the engine's thread.
+"""
+
+import atexit
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_mtm.masking.mask import Mask
+from napari_mtm.masking.tasks import Task
+from napari_mtm.recording.session import Session
+
+if TYPE_CHECKING:
+    from napari_mtm.model.model import Model
+    from napari_mtm.model.readouts import Readouts
+    from napari_mtm.model.reconstruction import Reconstruction
+
+IDLE_SECONDS = 0.15
+"""How long after a request background work waits, so that the next stroke finds the engine free."""
+
+Traces: TypeAlias = Mapping[str, npt.NDArray[np.float32]]
+Predict: TypeAlias = Callable[
+    [npt.NDArray[np.bool_], npt.NDArray[np.intp]], npt.NDArray[np.float32]
+]
+"""Rates of some trials, (trials, bins, units), from what `hidden` (bins, units) leaves visible."""
+Steps: TypeAlias = Callable[["Model"], Iterator[object]]
+
+_numbers = count(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What is asked: one trial under one mask; `prompt` None for the mask's own.
+
+    A `baseline` is asked for the same, after the model.
+    """
+
+    session: Session
+    mask: Mask
+    trial: int
+    prompt: Task | None = None
+    baseline: Predict | None = None
+    number: int = field(default_factory=lambda: next(_numbers))
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """The model that was asked for is ready."""
+
+    model: "Model"
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a model made of a request, and how long the pass took."""
+
+    request: Request
+    reconstruction: "Reconstruction"
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """What else there is to a request.
+
+    Behaviour decoded from what it left visible, and from everything; the rates of its
+    baseline, (1, bins, units).
+    """
+
+    request: Request
+    masked: Traces
+    visible: Traces
+    baseline: npt.NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A piece of background work, told with what `work` was given."""
+
+    name: str
+    work: Steps
+    value: object
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """A background work came to its end."""
+
+    name: str
+    work: Steps
+
+
+@dataclass(frozen=True, eq=False)
+class _Visible:
+    """Behaviour decoded from everything, and what it follows from."""
+
+    session: Session
+    trial: int
+    readouts: "Readouts | None"
+    traces: Traces
+
+    def of(self, session: Session, trial: int, readouts: "Readouts | None") -> bool:
+        return self.session is session and self.trial == trial and self.readouts is readouts
+
+
+@dataclass(frozen=True, eq=False)
+class Failed:
+    """Something went wrong with a request, a background work, or loading the model."""
+
+    of: "Request | Steps | None"
+    error: Exception
+
+
+News: TypeAlias = Loaded | Answer | Decoded | Step | Finished | Failed
+
+
+class Engine:
+    """Asks a model on a thread of its own; holds at most one request that waits.
+
+    A newer request takes the place of one that waits. An answer is always told with its
+    request, so that a listener can tell what is no longer wanted. Each request is answered
+    with rates first; behaviour is decoded after that, unless something newer waits.
+    """
+
+    def __init__(self, tell: Callable[[News], None]) -> None:
+        self._tell = tell
+        self._wake = threading.Condition()
+        self._load: Callable[[], Model] | None = None
+        self._request: Request | None = None
+        self._decoding: Request | None = None
+        self._works: dict[str, Steps] = {}
+        self._running: dict[str, tuple[Steps, Iterator[object]]] = {}
+        self._asked_at = 0.0
+        self._closed = self._at_work = False
+        self._model: Model | None = None
+        self._visible: _Visible | None = None
+        self.dropped = 0
+        self._thread = threading.Thread(target=self._run, name="napari-mtm engine", daemon=True)
+        self._thread.start()
+        # A process that ends while the thread is inside a library would be aborted.
+        atexit.register(self.close)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is more to be told."""
+        with self._wake:
+            waiting = self._load, self._request, self._decoding
+            return not self._closed and bool(
+                self._at_work
+                or any(task is not None for task in waiting)
+                or self._works
+                or self._running
+            )
+
+    def use(self, load: Callable[[], "Model"]) -> None:
+        """Load a model on the engine's thread, and answer with it from then on."""
+        with self._wake:
+            self._load = load
+            self._wake.notify()
+
+    def ask(self, request: Request) -> None:
+        """Ask; a request that waits is dropped."""
+        with self._wake:
+            self.dropped += self._request is not None
+            self._request = request
+            self._decoding = None
+            self._asked_at = time.perf_counter()
+            self._wake.notify()
+
+    def work(self, name: str, steps: Steps) -> None:
+        """Take steps while no request waits; a work of the same name is given up."""
+        with self._wake:
+            self._works[name] = steps
+            self._running.pop(name, None)
+            self._wake.notify()
+
+    def forget(self, name: str) -> None:
+        """Give up a background work."""
+        with self._wake:
+            self._works.pop(name, None)
+            self._running.pop(name, None)
+
+    def forget_all(self) -> None:
+        """Drop the request that waits, and all background work."""
+        with self._wake:
+            self._request = self._decoding = None
+            self._works.clear()
+            self._running.clear()
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Stop; wait for what is running at most `timeout` seconds. Return whether it ended."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        if self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+        ended = not self._thread.is_alive()
+        if ended:
+            atexit.unregister(self.close)
+        return ended
+
+    def _run(self) -> None:
+        while (task := self._next()) is not None:
+            task()
+            with self._wake:
+                self._at_work = False
+        self._model = self._visible = None  # whoever holds a closed engine holds no more
+        self._running.clear()
+
+    def _next(self) -> Callable[[], None] | None:
+        """Wait for something to do; None once closed."""
+        with self._wake:
+            while not self._closed:
+                task = self._waiting()
+                if task is not None:
+                    self._at_work = True
+                    return task
+                background = self._model is not None and (self._works or self._running)
+                self._wake.wait(self._rest() if background else None)
+        return None
+
+    def _rest(self) -> float:
+        """Seconds until background work may go on."""
+        return self._asked_at + IDLE_SECONDS - time.perf_counter()
+
+    def _waiting(self) -> Callable[[], None] | None:
+        """Take what is to be done first."""
+        if self._load is not None:
+            load, self._load = self._load, None
+            return partial(self._take, load)
+        if self._model is None:
+            return None
+        if self._request is not None:
+            request, self._request = self._request, None
+            return partial(self._answer, request)
+        if self._decoding is not None:
+            request, self._decoding = self._decoding, None
+            return partial(self._decode, request)
+        if (self._works or self._running) and self._rest() <= 0:
+            return self._step
+        return None
+
+    def _take(self, load: Callable[[], "Model"]) -> None:
+        try:
+            model = load()
+        except Exception as error:  # noqa: BLE001  told to the listener
+            self._tell(Failed(None, error))
+            return
+        self._model, self._visible = model, None
+        self._tell(Loaded(model))
+
+    def _answer(self, request: Request) -> None:
+        assert self._model is not None
+        start = time.perf_counter()
+        try:
+            found = self._model.reconstruct(
+                request.session, request.mask, [request.trial], task=request.prompt, decode=False
+            )
+        except Exception as error:  # noqa: BLE001  told to the listener
+            self._tell(Failed(request, error))
+            return
+        self._tell(Answer(request, found, time.perf_counter() - start))
+        with self._wake:
+            if self._request is None:
+                self._decoding = request
+
+    def _decode(self, request: Request) -> None:
+        model, session, trial = self._model, request.session, request.trial
+        assert model is not None
+        readouts = model.readouts.get(session.id)
+        visible, baseline = self._visible, None
+        try:
+            masked = model.decode(session, request.mask, [trial], task=request.prompt)
+            if visible is None or not visible.of(session, trial, readouts):
+                traces = model.decode(session, Mask.nothing(session), [trial])
+                visible = self._visible = _Visible(session, trial, readouts, traces)
+            if request.baseline is not None:
+                baseline = request.baseline(request.mask.hidden, np.array([trial]))
+        except Exception as error:  # noqa: BLE001  told to the listener
+            self._tell(Failed(request, error))
+            return
+        self._tell(Decoded(request, masked, visible.traces, baseline))
+
+    def _step(self) -> None:
+        """Take a step of the first background work."""
+        assert self._model is not None
+        with self._wake:
+            waiting = list(self._works.items())
+            self._works.clear()
+            # Nothing runs while the lock is held: what a work begins with may take a while.
+            self._running.update(
+                {name: (work, _begun(work, self._model)) for name, work in waiting}
+            )
+            if not self._running:
+                return
+            name, (work, steps) = next(iter(self._running.items()))
+        try:
+            step: News = Step(name, work, next(steps))
+        except StopIteration:
+            self._tell_of(name, steps, Finished(name, work), last=True)
+        except Exception as error:  # noqa: BLE001  told to the listener
+            self._tell_of(name, steps, Failed(work, error), last=True)
+        else:
+            self._tell_of(name, steps, step)
+
+    def _tell_of(
+        self, name: str, steps: Iterator[object], news: News, *, last: bool = False
+    ) -> None:
+        """Tell of a work that was not given up meanwhile."""
+        with self._wake:
+            running = self._running.get(name)
+            if running is None or running[1] is not steps:
+                return
+            if last:
+                del self._running[name]
+        self._tell(news)
+
+
+def _begun(work: Steps, model: "Model") -> Iterator[object]:
+    yield from work(model)
+
+
+def use_threads(number: int | None) -> None:
+    """Let torch use so many threads of the CPU; None leaves it as it is."""
+    if number is not None:
+        import torch
+
+        torch.set_num_threads(number)

@@ -1,0 +1,261 @@
+"""The cells beside the raster: what the model makes of it, what is left over, a baseline.
+
+Each cell is an image and an outline of what is hidden, side by side in napari's grid.
+"""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_mtm.masking.painting import labels_of
+from napari_mtm.ui.preferences import preferences
+from napari_mtm.ui.raster import AXES
+from napari_mtm.ui.settled import Settled
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Labels
+    from napari.utils.colormaps import Colormap
+
+    from napari_mtm.live.engine import Answer
+    from napari_mtm.ui.coordinator import Coordinator
+
+CellName: TypeAlias = Literal["reconstructed", "residual", "baseline"]
+CELLS: tuple[CellName, ...] = ("reconstructed", "residual", "baseline")
+
+KEY = "napari_mtm_cell"
+"""Where a layer's metadata says which cell it is of."""
+
+GAP = 6
+"""Pixels between cells."""
+
+_STALE = 0.45
+"""Opacity of what is no longer what is asked for."""
+
+
+class _Cell:
+    """An image and its outline."""
+
+    def __init__(self, name: CellName, coordinator: "Coordinator") -> None:
+        from napari.layers import Image, Labels
+        from napari.utils.colormaps import DirectLabelColormap
+
+        raster, session = coordinator.layer, coordinator.session
+        assert raster is not None
+        assert session is not None
+        place: dict[str, Any] = {
+            "scale": raster.scale[1:],
+            "translate": raster.translate[1:],
+            "axis_labels": AXES[1:],
+            "units": raster.units[1:],
+            "metadata": {KEY: name},
+        }
+        shape = (len(coordinator.rows), session.n_bins)
+        clear = (0.0, 0.0, 0.0, 0.0)
+        solid = {k: (*colour, 1.0) for k, colour in preferences().label_colours.items()}
+        self.image: Image = Image(np.zeros(shape, np.float32), name=name, rgb=False, **place)
+        self.outline: Labels = Labels(
+            np.zeros(shape, np.uint8),
+            name=f"{name}: outline",
+            colormap=DirectLabelColormap(color_dict={None: clear, 0: clear, **solid}),
+            opacity=0.9,
+            **place,
+        )
+        self.outline.contour = 1
+        self.outline.editable = False
+
+    def draw(self, values: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8]) -> None:
+        """Show other values, and outline other labels."""
+        put(self.image, values)
+        if not np.array_equal(labels, self.outline.data):
+            put(self.outline, labels)
+
+    def remove_from(self, viewer: "ViewerModel") -> None:
+        """Remove what is left of both layers."""
+        for layer in (self.image, self.outline):
+            if layer in viewer.layers:
+                viewer.layers.remove(layer)
+
+
+class Cells:
+    """The layers of one viewer beside its raster, which show the latest answer."""
+
+    def __init__(self, coordinator: "Coordinator") -> None:
+        self._coordinator = coordinator
+        self._cells: dict[CellName, _Cell] = {}
+        self._added = False
+        self._answer: Answer | None = None
+        self._baseline: npt.NDArray[np.float32] | None = None
+        layers = coordinator.viewer.layers
+        self._settled = Settled(layers)
+        layers.events.removed.connect(self._on_removed)
+        coordinator.session_changed.connect(self._on_session)
+        coordinator.rows_changed.connect(self._draw)
+        coordinator.row_height_changed.connect(self._on_row_height)
+        coordinator.limits_changed.connect(self._on_limits)
+        coordinator.theme_changed.connect(self._on_limits)
+
+    @property
+    def shown(self) -> tuple[CellName, ...]:
+        """The cells that are visible, beside the raster, from left to right."""
+        return tuple(n for n in CELLS if n in self._cells and self._cells[n].image.visible)
+
+    def layer(self, name: CellName) -> "Image | None":
+        """The image of a cell."""
+        return self._cells[name].image if name in self._cells else None
+
+    def add(self) -> None:
+        """Add the cells to the viewer, beside the raster."""
+        coordinator = self._coordinator
+        if self._added or coordinator.session is None:
+            return
+        self._added = True
+        for name in CELLS:
+            self._insert(name, shown=name != "baseline")
+        grid = coordinator.viewer.canvas.grid
+        grid.stride = 2
+        grid.spacing = GAP
+        grid.shape = (1, -1)
+        grid.enabled = True
+        coordinator.cells_changed.emit()
+        self._draw()
+
+    def _insert(self, name: CellName, *, shown: bool) -> None:
+        """Add a cell to the right of those that come before it."""
+        raster, layers = self._coordinator.layer, self._coordinator.viewer.layers
+        assert raster is not None
+        chosen, active = set(layers.selection), layers.selection.active
+        cell = _Cell(name, self._coordinator)
+        cell.image.visible = cell.outline.visible = shown
+        before = [self._cells[n].outline for n in CELLS[: CELLS.index(name)] if n in self._cells]
+        # The raster and the mask are the first cell.
+        place = layers.index(before[-1]) + 1 if before else layers.index(raster) + 2
+        self._cells[name] = cell
+        layers.insert(place, cell.image)
+        layers.insert(place + 1, cell.outline)
+        layers.selection = chosen
+        layers.selection.active = active
+        cell.image.events.visible.connect(self._on_visible)
+        self._on_limits()
+
+    def set_shown(self, name: CellName, shown: bool) -> None:
+        """Show or hide a cell."""
+        cell = self._cells.get(name)
+        if cell is not None and cell.image.visible != shown:
+            cell.image.visible = shown
+        elif cell is None and shown and self._added:
+            self._insert(name, shown=True)
+            self._coordinator.cells_changed.emit()
+            self._draw()
+
+    def show(self, answer: "Answer") -> None:
+        """Draw an answer."""
+        before, self._answer = self._answer, answer
+        if before is not None and before.request.trial != answer.request.trial:
+            self._baseline = None
+        self.set_stale(False)
+        self._draw()
+
+    def show_baseline(self, rates: npt.NDArray[np.float32] | None) -> None:
+        """Draw a baseline's rates of the trial that is shown, (bins, units); nothing for None."""
+        self._baseline = rates
+        self._draw(only="baseline")
+
+    def set_stale(self, stale: bool) -> None:
+        """Dim the cells while they show what is no longer asked for."""
+        opacity = _STALE if stale else 1.0
+        for cell in self._cells.values():
+            if cell.image.opacity != opacity:
+                cell.image.opacity = opacity
+
+    def _on_session(self) -> None:
+        cells, had = tuple(self._cells.values()), self._added
+        self._cells, self._added = {}, False
+        self._answer = self._baseline = None
+        for cell in cells:
+            self._settled.call(partial(cell.remove_from, self._coordinator.viewer))
+        if had:
+            self._coordinator.viewer.canvas.grid.enabled = False
+            self._coordinator.cells_changed.emit()
+
+    def _on_removed(self, event: Any) -> None:
+        """Hide a cell of which a layer is removed by hand: its other layer goes too."""
+        for name, cell in tuple(self._cells.items()):
+            if event.value is cell.image or event.value is cell.outline:
+                del self._cells[name]
+                self._settled.call(partial(cell.remove_from, self._coordinator.viewer))
+                self._settled.call(self._coordinator.cells_changed.emit)
+
+    def _on_visible(self, event: Any = None) -> None:
+        for cell in self._cells.values():
+            cell.outline.visible = cell.image.visible
+        self._coordinator.cells_changed.emit()
+        self._draw()
+
+    def _on_row_height(self) -> None:
+        raster = self._coordinator.layer
+        for cell in self._cells.values():
+            if raster is not None:
+                cell.image.scale = cell.outline.scale = raster.scale[1:]
+
+    def _on_limits(self) -> None:
+        """Draw all cells on the raster's scale."""
+        raster = self._coordinator.layer
+        if raster is None:
+            return
+        low, high = raster.contrast_limits
+        for name, cell in self._cells.items():
+            if name == "residual":
+                cell.image.colormap = _diverging(dark=self._coordinator.dark)
+                cell.image.contrast_limits = (-high, high)
+            else:
+                cell.image.colormap = raster.colormap
+                cell.image.contrast_limits = (low, high)
+                cell.image.gamma = raster.gamma
+
+    def _draw(self, only: CellName | None = None) -> None:
+        """Fill what is hidden with what is predicted; around it is what was recorded."""
+        answer, coordinator = self._answer, self._coordinator
+        if answer is None or coordinator.session is None:
+            return
+        rows = coordinator.rows
+        mask = answer.request.mask
+        hidden = mask.hidden[:, rows].T
+        observed = answer.reconstruction.counts[0][:, rows].T.astype(np.float32)
+        labels = labels_of(mask)[:, rows].T
+        for name, cell in self._cells.items():
+            if not cell.image.visible or only not in (None, name):
+                continue
+            rates = self._baseline if name == "baseline" else answer.reconstruction.rates[0]
+            if rates is None and only is None and cell.image.data.shape == hidden.shape:
+                continue  # what is there is replaced in a moment
+            predicted = np.zeros_like(observed) if rates is None else rates[:, rows].T
+            if name == "residual":
+                values = np.where(hidden, observed - predicted, np.float32(0))
+            else:
+                values = np.where(hidden, predicted, observed)
+            cell.draw(values, np.ascontiguousarray(labels))
+
+
+def put(layer: "Image | Labels", data: npt.NDArray[np.generic]) -> None:
+    """Let a layer that holds an array of its own show other data.
+
+    In place where that is possible: for data that are set, napari builds the layer's shaders anew.
+    """
+    shown = layer.data
+    if (shown.shape, shown.dtype) == (data.shape, data.dtype):
+        shown[...] = data
+        layer.refresh(extent=False)
+    else:
+        layer.data = data
+
+
+def _diverging(*, dark: bool) -> "Colormap":
+    """Blue where fewer spikes came than predicted, red where more; nothing between."""
+    from napari.utils.colormaps import Colormap
+
+    middle = (0.0, 0.0, 0.0) if dark else (1.0, 1.0, 1.0)
+    ends = ((0.35, 0.65, 1.0), (1.0, 0.42, 0.3)) if dark else ((0.1, 0.3, 0.75), (0.75, 0.15, 0.1))
+    return Colormap([ends[0], middle, ends[1]], name=f"residual-{'dark' if dark else 'light'}")

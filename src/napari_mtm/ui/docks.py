@@ -1,0 +1,38 @@
+"""The docks of a viewer with a window: which there are, and where each belongs."""
+
+from typing import Any
+
+from qtpy.QtCore import Qt
+
+from napari_mtm.ui.coordinator import coordinator_of
+
+_PLUGIN = "napari-mtm"
+_PANELS = ("Session", "Units", "Predict")
+_TRACES = "Traces"
+
+
+def show_docks(viewer: Any) -> None:
+    """Add the docks that are not there: panels one behind the other, traces below the raster.
+
+    Those that a person closed or moved are left as they are.
+    """
+    window, live = viewer.window, coordinator_of(viewer).live
+    new = [name for name in (*_PANELS, _TRACES) if _title(name) not in window.dock_widgets]
+    for name in new:
+        dock, _ = window.add_plugin_dock_widget(_PLUGIN, name, tabify=name != _PANELS[0])
+        main = dock.parent()
+        if name == new[0]:
+            main.destroyed.connect(lambda: live.close(0.0))
+        if name == _TRACES:
+            main.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)
+            main.resizeDocks([dock], [_TRACES_HEIGHT], Qt.Orientation.Vertical)
+        elif name == _PANELS[-1]:
+            dock.raise_()
+
+
+_TRACES_HEIGHT = 190
+
+
+def _title(name: str) -> str:
+    """Return napari's name of a dock."""
+    return f"{name} ({_PLUGIN})"

@@ -1,0 +1,87 @@
+"""What hiding costs: how well behaviour is decoded with the mask and without, in words."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_mtm.recording.session import Session
+
+if TYPE_CHECKING:
+    from napari_mtm.live.whole import WholeScores
+
+_NAMES = {"choice": "choice", "wheel-speed": "wheel R²", "whisker-motion-energy": "whisker R²"}
+_CELL = "padding-right: 8px; white-space: nowrap"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """How well something is decoded with nothing hidden, with the mask, and by chance.
+
+    Of a choice the share that is right; by chance that of the commoner side. Of a trace
+    R²; by chance that of its mean course over the training trials, which asks no neuron.
+    """
+
+    name: str
+    visible: float
+    masked: float
+    chance: float
+
+
+def costs(session: Session, whole: "WholeScores") -> list[Cost]:
+    """Score choice, wheel speed and whiskers over trials that are done, what is known of them."""
+    from napari_mtm.scoring.decoding import score_decoded
+
+    visible, masked, chance = (
+        score_decoded(session, whole.trials, decoded)
+        for decoded in (whole.visible, whole.masked, _mean_courses(session, len(whole.trials)))
+    )
+    found = []
+    for name in _NAMES:
+        if name in visible and name in masked:
+            measure = "accuracy" if name == "choice" else "r2"
+            by_chance = visible[name]["chance"] if name == "choice" else chance[name]["r2"]
+            found.append(Cost(name, visible[name][measure], masked[name][measure], by_chance))
+    return found
+
+
+def _mean_courses(session: Session, n_trials: int) -> dict[str, npt.NDArray[np.float64]]:
+    """Mean of each trace over the training trials in which it is known, for every trial."""
+    courses = {}
+    for name, trace in session.behaviour.items():
+        known = trace[session.split().train]
+        known = known[np.isfinite(known).all(axis=1)]
+        course = known.mean(axis=0, dtype=np.float64) if len(known) else np.zeros(session.n_bins)
+        courses[name] = np.broadcast_to(course, (n_trials, session.n_bins))
+    return courses
+
+
+def cost_words(found: list[Cost], whole: "WholeScores") -> str:
+    """Say in a few lines, as rich text, what hiding costs."""
+    n, total = len(whole.trials), whole.n_trials
+    trials = f"{total} test trials" if whole.done else f"{n} of {total} test trials"
+    if not found:
+        return f"{trials}: behaviour is not decoded, there are no readouts for this session yet."
+    rows = "".join(_cost_row(cost) for cost in found)
+    return f"<b>{trials}</b>, nothing hidden → with the mask<table>{rows}</table>"
+
+
+def _cost_row(cost: Cost) -> str:
+    drop = cost.visible - cost.masked
+    if cost.name == "choice":
+        change = f"{cost.visible:.0%} → {cost.masked:.0%}"
+        rest = (f"{_signed(-100 * drop, 0)} points", f"chance {cost.chance:.0%}")
+    else:
+        change = f"{_signed(cost.visible, 2, plus='')} → {_signed(cost.masked, 2, plus='')}"
+        rest = (_signed(-drop, 2), f"chance {_signed(cost.chance, 2, plus='')}")
+    cells = (_NAMES[cost.name], change, *rest)
+    return "<tr>" + "".join(f'<td style="{_CELL}">{c}</td>' for c in cells) + "</tr>"
+
+
+def _signed(value: float, decimals: int, plus: str = "+") -> str:
+    """Write a number with a real minus, and no sign where it is rounded to 0."""
+    text = f"{abs(value):.{decimals}f}"
+    if not np.isfinite(value) or float(text) == 0:
+        return text
+    return ("−" if value < 0 else plus) + text

@@ -1,0 +1,367 @@
+"""The model of one viewer, live: it is asked when the mask or the trial changes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+from weakref import WeakMethod, finalize
+
+from psygnal import Signal
+from qtpy.QtCore import Qt, QTimer
+
+from napari_mtm.errors import MtmError
+from napari_mtm.live.engine import (
+    Answer,
+    Decoded,
+    Engine,
+    Failed,
+    Finished,
+    Loaded,
+    News,
+    Predict,
+    Request,
+    Step,
+    Steps,
+)
+from napari_mtm.live.readouts import fit_readouts_in_steps
+from napari_mtm.live.whole import WholeScores, score_whole
+from napari_mtm.recording.session import Session
+from napari_mtm.ui.jobs import report
+from napari_mtm.ui.preferences import preferences
+
+if TYPE_CHECKING:
+    from napari_mtm.model.model import Model
+    from napari_mtm.model.reconstruction import Scores
+    from napari_mtm.ui.coordinator import Coordinator
+
+STALE_MS = 150
+"""What is shown is dimmed when its successor takes longer."""
+
+_POLL_MS = 2
+
+_WHOLE = "test trials"
+_READOUTS = "readouts"
+
+
+class Live:
+    """Asks an engine what stands behind the mask, and keeps the newest answer."""
+
+    answered = Signal(object)
+    """An `Answer` that is the newest."""
+    decoded = Signal(object)
+    """The `Decoded` of the newest answer."""
+    scored = Signal()
+    """The scores over the test trials went on, or there are none any more."""
+    status_changed = Signal()
+    """The model, what it is doing, or whether it is asked at all."""
+
+    def __init__(self, coordinator: "Coordinator") -> None:
+        self._coordinator = coordinator
+        self._engine: Engine | None = None
+        self._news: SimpleQueue[News] = SimpleQueue()
+        self._poll = _timer(_POLL_MS, self._look)
+        self._throttle = _timer(preferences().throttle_ms, self._on_throttle, once=True)
+        self._stale_timer = _timer(STALE_MS, self._on_stale, once=True)
+        self._works: dict[str, Steps] = {}
+        self._heard: dict[str, WeakMethod[Callable[[object], None]]] = {}
+        self._session: Session | None = None
+        self._wanted: Request | None = None
+        self._pending = False
+        self.model: Model | None = None
+        self.doing = ""
+        self.loading = False
+        self.on = True
+        self.answer: Answer | None = None
+        self._scores: Scores | None = None
+        self.baseline: tuple[str, Predict] | None = None
+        self.behaviour: Decoded | None = None
+        self.whole: WholeScores | None = None
+        coordinator.session_changed.connect(self._on_session)
+        coordinator.trial_changed.connect(self.ask_if_on)
+        coordinator.masks.changed.connect(self._on_mask)
+        coordinator.masks.stroked.connect(self._on_stroke)
+        coordinator.masks.options_changed.connect(self._on_mask)
+
+    @property
+    def stale(self) -> bool:
+        """Whether what is shown is not what was asked for last."""
+        return self._wanted is not None
+
+    @property
+    def scores(self) -> "Scores":
+        """Scores of the newest answer, worked out once."""
+        assert self.answer is not None
+        if self._scores is None:
+            self._scores = self.answer.reconstruction.scores()
+        return self._scores
+
+    @property
+    def dropped(self) -> int:
+        """Requests that a newer one took the place of."""
+        return self._engine.dropped if self._engine is not None else 0
+
+    def use(self, load: "Callable[[], Model]", what: str = "the model") -> None:
+        """Load a model off the Qt thread, and ask it from then on."""
+        engine = self._started()
+        self.doing, self.loading = f"loading {what}…", True
+        engine.use(load)
+        self._poll.start()
+        self.status_changed.emit()
+
+    def set_on(self, on: bool) -> None:
+        """Ask with every change, or only when `once` is called."""
+        if on != self.on:
+            self.on = on
+            self.status_changed.emit()
+            if on:
+                self.ask_if_on()
+            if on and self.whole is None:
+                self._forget_whole()
+
+    def once(self) -> None:
+        """Ask now."""
+        session, engine = self._session, self._engine
+        if session is None or engine is None or not self._fits():
+            return
+        masks = self._coordinator.masks
+        baseline = self.baseline[1] if self.baseline is not None else None
+        request = Request(session, masks.mask, self._coordinator.trial, masks.prompt, baseline)
+        self._wanted = request
+        self._pending = False
+        if not self._stale_timer.isActive():
+            self._stale_timer.start()
+        engine.ask(request)
+        self._poll.start()
+
+    def ask_if_on(self) -> None:
+        """Ask, unless live is switched off; then what is shown is stale."""
+        if self.on:
+            self.once()
+        elif self.model is not None and self.answer is not None:
+            self._coordinator.cells.set_stale(True)
+
+    def score_test_trials(self) -> None:
+        """Score the mask on all test trials, while nothing else is asked."""
+        session = self._session
+        if session is None or not self._fits():
+            return
+        masks, baseline = self._coordinator.masks, self.baseline
+        painting, prompt = masks.painting, masks.prompt
+        predict = baseline[1] if baseline is not None else None
+
+        def steps(model: "Model") -> Iterator[WholeScores]:
+            trials = session.split().test
+            return score_whole(model, session, painting, trials, prompt=prompt, baseline=predict)
+
+        self._begin(_WHOLE, steps)
+
+    def work(self, name: str, steps: Steps, heard: Callable[[object], None]) -> None:
+        """Take steps on the model while nothing is asked; `heard`, held weakly, hears each.
+
+        A work of the same name is given up. Without a model nothing is done.
+        """
+        if self.model is None:
+            return
+        self._heard[name] = WeakMethod(heard)
+        self._begin(name, steps)
+
+    def _begin(self, name: str, steps: Steps) -> None:
+        if self._engine is not None:
+            self._works[name] = steps
+            self._engine.work(name, steps)
+            self._poll.start()
+
+    def _forget(self, name: str) -> None:
+        self._works.pop(name, None)
+        if self._engine is not None:
+            self._engine.forget(name)
+
+    def set_baseline(self, baseline: tuple[str, Predict] | None) -> None:
+        """Compare with another baseline: its name, and what predicts with it."""
+        self.baseline = baseline
+        self.ask_if_on()
+        self._forget_whole()
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Stop the engine; return whether its thread ended within `timeout` seconds."""
+        engine, self._engine, self.model = self._engine, None, None
+        self._wanted = None
+        self._works.clear()
+        for timer in (self._poll, self._throttle, self._stale_timer):
+            timer.stop()
+        return engine is None or engine.close(timeout)
+
+    def _started(self) -> Engine:
+        if self._engine is None:
+            # The thread touches no Qt object: it may outlive the window. The Qt thread looks
+            # for its news while there is more to come.
+            self._news = SimpleQueue()
+            self._engine = Engine(self._news.put)
+            finalize(self._coordinator.viewer, self._engine.close, 0.0)
+        return self._engine
+
+    def _look(self) -> None:
+        """Hear all that the engine told."""
+        if self._engine is None or not self._engine.busy:
+            self._poll.stop()  # until news make us ask for more
+        with suppress(Empty):
+            while True:
+                self._on_news(self._news.get_nowait())
+
+    def _on_session(self) -> None:
+        self.answer = self._scores = self.behaviour = self.whole = self._wanted = None
+        self.baseline = None
+        self._session = self._coordinator.session
+        self._works.clear()
+        if self._engine is not None:
+            self._engine.forget_all()
+        self._prepare()
+        self.scored.emit()
+        self.status_changed.emit()
+
+    def _prepare(self) -> None:
+        """Make the model and the session that are there ready for each other."""
+        model, session = self.model, self._session
+        if model is None:
+            return
+        if not self.loading:
+            self.doing = self._misfit()
+        if session is None:
+            return
+        if not self._fits():
+            self.answer = self._scores = self.behaviour = self._wanted = None
+            self._coordinator.cells.set_stale(True)
+            self._forget_whole()
+            return
+        self._coordinator.cells.add()
+        if session.id not in model.readouts:
+            self._begin(_READOUTS, lambda model: fit_readouts_in_steps(model, session))
+        self.ask_if_on()
+        self._forget_whole()
+
+    def _misfit(self) -> str:
+        """Why the model cannot be asked about the session; empty where it can."""
+        if self.model is None or self._session is None:
+            return ""
+        try:
+            self.model.grid.check(self._session)
+        except MtmError as error:
+            return str(error)
+        return ""
+
+    def _fits(self) -> bool:
+        return self.model is not None and not self._misfit()
+
+    def _on_mask(self) -> None:
+        if self._session is self._coordinator.session:  # else all begins anew in a moment
+            self._forget_whole()
+            self.ask_if_on()
+
+    def _forget_whole(self) -> None:
+        self.whole = None
+        self._forget(_WHOLE)
+        self.scored.emit()
+        if self.on:
+            self.score_test_trials()
+
+    def _on_stroke(self) -> None:
+        if not self.on or self.model is None:
+            return
+        if self._throttle.isActive():
+            self._pending = True
+        else:
+            self._throttle.start()
+            self.once()
+
+    def _on_throttle(self) -> None:
+        if self._pending:
+            self._pending = False
+            self._throttle.start()
+            self.once()
+
+    def _on_stale(self) -> None:
+        if self._wanted is not None:
+            self._coordinator.cells.set_stale(True)
+            self.status_changed.emit()
+
+    def _on_news(self, news: News) -> None:
+        if self._engine is None:
+            return
+        if isinstance(news, Loaded):
+            self.model, self.doing, self.loading = news.model, "", False
+            for name in tuple(self._works):
+                self._forget(name)  # it is at work on the model that was there before
+            self._prepare()
+            self.status_changed.emit()
+        elif isinstance(news, Answer):
+            self._on_answer(news)
+        elif isinstance(news, Decoded):
+            if self.answer is not None and news.request is self.answer.request:
+                self.behaviour = news
+                self._coordinator.cells.show_baseline(
+                    None if news.baseline is None else news.baseline[0]
+                )
+                self.decoded.emit(news)
+        elif isinstance(news, Step):
+            self._on_step(news)
+        elif isinstance(news, Finished):
+            if news.name == _READOUTS and self._works.get(_READOUTS) is news.work:
+                self.ask_if_on()
+                self._forget_whole()
+        else:
+            self._on_failure(news)
+
+    def _on_answer(self, answer: Answer) -> None:
+        """Show an answer, though a newer request may wait, if it is of what is on screen."""
+        request = answer.request
+        if request.session is not self._coordinator.session:
+            return
+        if self._wanted is request:
+            self._wanted = None
+            self._stale_timer.stop()
+        else:
+            self._stale_timer.start()
+        if request.trial != self._coordinator.trial:
+            return
+        if not self.loading:
+            self.doing = ""
+        self.answer, self._scores, self.behaviour = answer, None, None
+        self._coordinator.cells.show(answer)
+        self.answered.emit(answer)
+        self.status_changed.emit()
+
+    def _on_step(self, step: Step) -> None:
+        if self._works.get(step.name) is not step.work:
+            return  # given up, but told already
+        if isinstance(step.value, WholeScores):
+            self.whole = step.value
+            self.scored.emit()
+        elif step.name in self._heard:
+            heard = self._heard[step.name]()
+            if heard is not None:
+                heard(step.value)
+
+    def _on_failure(self, failed: Failed) -> None:
+        if failed.of is None:
+            self.loading = False
+        elif isinstance(failed.of, Request):
+            answered = self.answer.request if self.answer is not None else None
+            if failed.of not in (self._wanted, answered):
+                return
+            if failed.of is self._wanted:
+                self._wanted = None
+                self._stale_timer.stop()
+        elif failed.of not in self._works.values():
+            return
+        self.doing = str(failed.error)
+        self.status_changed.emit()
+        report(failed.error)
+
+
+def _timer(milliseconds: int, slot: Callable[[], None], *, once: bool = False) -> QTimer:
+    timer = QTimer()
+    timer.setTimerType(Qt.TimerType.PreciseTimer)
+    timer.setSingleShot(once)
+    timer.setInterval(milliseconds)
+    timer.timeout.connect(slot)
+    return timer

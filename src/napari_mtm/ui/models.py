@@ -1,0 +1,35 @@
+"""Which model a viewer asks: the shipped ones by name, others by path."""
+
+from typing import TYPE_CHECKING
+
+from napari_mtm.live.engine import use_threads
+from napari_mtm.recording.opening import SAMPLE, find_files
+from napari_mtm.ui.preferences import preferences
+
+if TYPE_CHECKING:
+    from napari_mtm.model.model import Model
+    from napari_mtm.ui.coordinator import Coordinator
+
+
+def load(coordinator: "Coordinator", source: str) -> None:
+    """Load a model, by path or "sample" or "pretrained", off the Qt thread and ask it."""
+    chosen = preferences()
+
+    def work() -> "Model":
+        from napari_mtm import load_model
+
+        use_threads(chosen.threads)
+        return load_model(source, device=chosen.device)
+
+    coordinator.live.use(work, _NAMES.get(source, source))
+
+
+def load_fitting(coordinator: "Coordinator") -> None:
+    """Load the shipped model that suits the open session best, unless one is there already."""
+    session, live = coordinator.session, coordinator.live
+    if session is None or live.model is not None or live.loading:
+        return
+    load(coordinator, "sample" if session.id == find_files(SAMPLE).id else "pretrained")
+
+
+_NAMES = {"sample": "the model of the sample", "pretrained": "the pretrained model"}

@@ -1,0 +1,180 @@
+"""Use the program at random for as long as an hour of a person, and see that nothing breaks.
+
+    python -m tests.faults.random_use --actions 10000
+
+It ends with one line: how many actions there were, what went wrong, how much the memory grew
+from the first tenth to the end, and which threads are left. Exits with 1 where anything was
+heard (exceptions, warnings, what Qt and napari complain of), where the answer that is shown
+is not that of the mask, where memory grew by 5% or more, or where a thread is left. A
+failure is printed with its action's number: the same `--seed` and as many `--actions` do the
+same again, and `--trace` says what each was.
+"""
+
+import argparse
+import ctypes
+import gc
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import trials  # first: a home folder of its own, before napari is imported
+
+# isort: split
+import numpy as np
+import psutil
+
+from napari_mtm.recording.preparation import Preparation
+from napari_mtm.recording.session import Session
+from napari_mtm.recording.store import save_session
+from napari_mtm.ui.launch import window
+from tests.faults.listening import Troubles, listening
+from tests.faults.person import Person, settle, wait_until
+
+CHECK_EVERY = 25
+MOST_GROWTH = 0.05
+_MIB = 2**20
+_THREADS_END = 20.0
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What came of it: memory in bytes after the first tenth and at the end."""
+
+    actions: int
+    seed: int
+    seconds: float
+    troubles: Sequence[str]
+    memory: tuple[int, int]
+    threads: Sequence[str]
+
+    @property
+    def growth(self) -> float:
+        """Share by which memory grew."""
+        early, late = self.memory
+        return late / early - 1
+
+    def __str__(self) -> str:
+        early, late = (m / _MIB for m in self.memory)
+        return (
+            f"{self.actions} actions (seed {self.seed}) in {self.seconds:.0f} s: "
+            f"{len(self.troubles)} errors, memory {self.growth:+.1%} ({early:.0f} to {late:.0f} "
+            f"MiB), {len(self.threads)} threads left"
+        )
+
+
+def some_sessions(folder: Path) -> tuple[Session | Path, ...]:
+    """One region and no trials table; bins that the shipped models do not take; a store."""
+    draw = np.random.default_rng(0)
+    one = Session.from_counts(draw.poisson(0.3, (30, 100, 12)), ["CA1"] * 12, id="one region")
+    regions = ["CA1"] * 6 + ["LP"] * 5 + ["VISa"] * 4
+    other = Session.from_counts(
+        draw.poisson(0.5, (20, 50, 15)), regions, trials=trials(20), bin_size=0.04, id="other bins"
+    )
+    fits = Session.from_counts(
+        draw.poisson(0.2, (24, 100, 15)), regions, trials=trials(24), id="a store"
+    )
+    path = folder / "store.mtm"
+    save_session(fits, path)
+    return one, other, path
+
+
+def use(
+    actions: int,
+    seed: int,
+    troubles: Troubles,
+    *,
+    trace: Callable[[str], None] = lambda line: None,
+) -> Figure:
+    """Open the program, use it, close it."""
+    before = set(threading.enumerate())
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        viewer = window("sample", one=None, preparation=Preparation())
+        viewer.show()
+        viewer.window.resize(1366, 768)
+        settle(0.1)
+        person = Person(viewer, some_sessions(Path(folder)))
+        early = 0
+        for number in range(actions):
+            if number == max(actions // 10, 1):
+                early = _memory_at_home(person)
+            troubles.at = f"seed {seed}, action {number}"
+            _try(lambda k=number: person.act(f"{seed}/{k}"), troubles)
+            trace(f"{number} {time.monotonic() - start:.2f} {person.done}")
+            troubles.at += f" ({person.done})"
+            if number % CHECK_EVERY == CHECK_EVERY - 1:
+                _try(lambda: [troubles.hear(what) for what in person.wrong()], troubles)
+        troubles.at = f"seed {seed}, at the end"
+        late = _memory_at_home(person)
+        for what in (*person.wrong(), *wrong_at_last(person)):
+            troubles.hear(what)
+        viewer.close()
+        del viewer, person
+        wait_until(lambda: not _new(before), _THREADS_END)
+    threads = [thread.name for thread in _new(before)]
+    seconds = time.monotonic() - start
+    return Figure(actions, seed, seconds, tuple(troubles), (early or late, late), threads)
+
+
+def wrong_at_last(person: Person) -> list[str]:
+    """Ask the model itself what it should have answered, and say what differs."""
+    coordinator, session = person.coordinator, person.session
+    live, masks = coordinator.live, coordinator.masks
+    if session is None or live.model is None or live.answer is None:
+        return ["there is nothing to compare with at the end"]
+    asked = live.model.reconstruct(
+        session, masks.mask, [coordinator.trial], task=masks.prompt, decode=False
+    )
+    same = np.allclose(asked.rates, live.answer.reconstruction.rates, rtol=1e-3, atol=1e-5)
+    return [] if same else ["the last answer does not belong to the last mask"]
+
+
+def _try(act: Callable[[], Any], troubles: Troubles) -> None:
+    try:
+        act()
+    except Exception as error:  # noqa: BLE001  kept, and the person goes on
+        troubles.hear_exception(error)
+
+
+def _new(before: set[threading.Thread]) -> list[threading.Thread]:
+    return [t for t in threading.enumerate() if t not in before]
+
+
+def _memory_at_home(person: Person) -> int:
+    """Bytes that the process holds in a state that can be compared."""
+    person.come_home()
+    settle(1.0)
+    gc.collect()
+    settle(0.1)
+    gc.collect()
+    if sys.platform.startswith("linux"):
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+    return int(psutil.Process().memory_info().rss)
+
+
+def main() -> None:
+    """Use it, and print the figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--actions", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--trace", action="store_true", help="say what each action was")
+    options = parser.parse_args()
+    from napari.qt import get_qapp
+
+    get_qapp()
+    with listening() as troubles:
+        trace = (lambda line: print(line, flush=True)) if options.trace else (lambda line: None)
+        figure = use(options.actions, options.seed, troubles, trace=trace)
+    print(figure)
+    sys.exit(bool(figure.troubles or figure.threads or figure.growth >= MOST_GROWTH))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Readouts fitted piece by piece are those that are fitted at once."""
+
+import numpy as np
+
+from napari_mtm.live.readouts import fit_readouts_in_steps
+from tests.conftest import trials as trials_table
+from tests.model.small import BINS, small_model, small_session
+
+N_TRIALS = 40
+
+
+def behaving(n_trials=N_TRIALS, **about):
+    table = trials_table(n_trials)
+    return small_session(
+        n_trials,
+        seed=3,
+        trials=table.assign(probabilityLeft=np.where(np.arange(n_trials) % 3, 0.8, 0.2)),
+        behaviour={"wheel-speed": np.random.default_rng(0).random((n_trials, BINS))},
+        **about,
+    )
+
+
+def test_they_decode_as_those_fitted_at_once():
+    session = behaving()
+    whole, pieces = small_model("default", session), small_model("default", session)
+    whole.fit_readouts(session)
+    for _ in fit_readouts_in_steps(pieces, session):
+        pass
+    latents = whole.visible_latents(session, session.split().test)
+    expected = whole.readouts[session.id].decode(*latents)
+    found = pieces.readouts[session.id].decode(*latents)
+    assert set(found) == set(expected) >= {"wheel-speed", "choice", "choice-by-trial", "block"}
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-3)
+
+
+def test_the_model_has_them_only_at_the_end():
+    session = behaving()
+    model = small_model("default", session)
+    steps = fit_readouts_in_steps(model, session)
+    n = len(session.split().train)
+    for _ in range(-(-n // 4)):
+        next(steps)
+        assert session.id not in model.readouts
+    next(steps)
+    assert session.id in model.readouts
+
+
+def test_giving_up_leaves_the_model_as_it_was():
+    session = behaving()
+    model = small_model("default", session)
+    steps = fit_readouts_in_steps(model, session)
+    next(steps)
+    steps.close()
+    assert not model.readouts
+
+
+def test_a_session_without_behaviour_has_readouts_of_nothing():
+    session = small_session(12, seed=4)
+    model = small_model("default", session)
+    for _ in fit_readouts_in_steps(model, session):
+        pass
+    latents = model.visible_latents(session, np.arange(3))
+    assert model.readouts[session.id].decode(*latents) == {}
+
+
+def test_a_session_of_a_single_trial():
+    session = small_session(1, seed=4)
+    model = small_model("default", session)
+    for _ in fit_readouts_in_steps(model, session):
+        pass
+    assert session.id in model.readouts

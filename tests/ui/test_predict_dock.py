@@ -1,0 +1,203 @@
+"""The predict dock: one click hides, words and scores follow, the model is asked as it says."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QMessageBox
+
+from napari_mtm import Mask, Session
+from napari_mtm.ui.predict_dock import PredictDock
+
+
+def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Let Qt work until something is true."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        QApplication.processEvents()
+        time.sleep(0.002)
+
+
+@pytest.fixture
+def dock(qtbot, coordinator, viewer):
+    """The dock of a viewer with the sample, before its model is loaded."""
+    dock = PredictDock(viewer)
+    qtbot.addWidget(dock)
+    yield dock
+    coordinator.live.close()
+
+
+@pytest.fixture
+def asked(dock, coordinator):
+    """The same, with the model's first answer there."""
+    until(lambda: coordinator.live.answer is not None)
+    return dock
+
+
+def click(button) -> None:
+    QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def biggest(session) -> str:
+    return max(session.regions, key=lambda r: r.size).name
+
+
+def test_without_a_session_it_says_what_to_do(qtbot, viewer):
+    dock = PredictDock(viewer)
+    qtbot.addWidget(dock)
+    assert not dock.closed.isHidden()
+    assert dock.hide_panel.isHidden()
+    assert dock.score_panel.isHidden()
+    assert dock.model_panel.isHidden()
+
+
+def test_the_four_tasks_by_one_click(dock, coordinator, sample):
+    panel, name = dock.hide_panel, biggest(sample)
+    panel.region.setCurrentIndex(panel.region.findData(name))
+    click(panel.whole_button)
+    assert coordinator.masks.mask == Mask.region(sample, name)
+    click(panel.within_button)
+    assert coordinator.masks.mask == Mask.within_region(sample, name)
+    coordinator.select([3, 5])
+    click(panel.neurons_button)
+    assert coordinator.masks.mask == Mask.neurons(sample, [3, 5])
+    coordinator.set_time(0.5)
+    click(panel.forward_button)
+    assert coordinator.masks.mask == Mask.forward(sample, 0.5)
+
+
+def test_within_a_region_selected_units_are_predicted(dock, coordinator, sample):
+    panel, name = dock.hide_panel, biggest(sample)
+    inside = np.flatnonzero(sample.units["region"] == name)
+    outside = np.flatnonzero(sample.units["region"] != name)
+    panel.region.setCurrentIndex(panel.region.findData(name))
+    coordinator.select([int(inside[0]), int(outside[0])])
+    click(panel.within_button)
+    assert coordinator.masks.mask == Mask.within_region(sample, name, [inside[0]])
+
+
+def test_buttons_say_what_can_be_done(dock, coordinator):
+    panel = dock.hide_panel
+    assert not panel.undo_button.isEnabled()
+    assert not panel.redo_button.isEnabled()
+    assert not panel.neurons_button.isEnabled()
+    coordinator.select([1])
+    assert panel.neurons_button.text() == "1 selected unit"
+    click(panel.neurons_button)
+    click(panel.undo_button)
+    assert not coordinator.masks.mask.hidden.any()
+    assert not panel.undo_button.isEnabled()
+    click(panel.redo_button)
+    assert coordinator.masks.mask.hidden.any()
+
+
+def test_invert_and_clear(dock, coordinator):
+    click(dock.hide_panel.invert_button)
+    assert coordinator.masks.mask.hidden.all()
+    click(dock.hide_panel.clear_button)
+    assert not coordinator.masks.mask.hidden.any()
+
+
+def test_words_follow_the_mask(dock, coordinator, sample):
+    coordinator.masks.toggle_region(sample.regions[0].name)
+    assert coordinator.masks.mask.describe() in dock.hide_panel.words.text()
+    assert dock.hide_panel.region.currentData() == sample.regions[0].name
+    coordinator.masks.clear()
+    assert dock.hide_panel.words.text().startswith("Nothing is hidden.")
+
+
+def test_tools_and_labels(dock, coordinator, viewer):
+    panel = dock.hide_panel
+    click(panel.findChild(object, "tool_paint"))
+    assert coordinator.masks.layer.mode == "paint"
+    assert viewer.layers.selection.active is coordinator.masks.layer
+    coordinator.masks.layer.mode = "erase"
+    assert panel.findChild(object, "tool_erase").isChecked()
+    panel.findChild(object, "label_2").click()
+    assert coordinator.masks.layer.selected_label == 2
+    coordinator.masks.layer.selected_label = 1
+    assert panel.findChild(object, "label_1").isChecked()
+
+
+def test_this_trial_or_all(dock, coordinator, viewer):
+    dock.hide_panel.everywhere.setChecked(False)
+    click(dock.hide_panel.invert_button)
+    viewer.dims.set_current_step(0, 1)
+    assert not coordinator.masks.mask.hidden.any()
+    assert dock.hide_panel.words.text().startswith("Nothing is hidden.")
+
+
+def test_the_prompt_by_hand(asked, coordinator, sample):
+    coordinator.masks.put(Mask.forward(sample))
+    asked.hide_panel.prompt.setCurrentIndex(asked.hide_panel.prompt.findData("neuron"))
+    until(lambda: not coordinator.live.stale)
+    assert coordinator.live.answer.reconstruction.prompt == "neuron"
+    assert "chosen by hand" in asked.hide_panel.words.text()
+
+
+def test_the_model_of_the_sample_is_there_by_itself(asked, coordinator, sample):
+    assert coordinator.live.model.knows(sample)
+    assert "default on cpu" in asked.model_panel.status.text()
+    assert "ms" in asked.model_panel.status.text()
+    assert coordinator.cells.shown == ("reconstructed", "residual")
+
+
+def test_scores_are_those_of_the_model(asked, coordinator, sample):
+    mask = Mask.region(sample, biggest(sample))
+    coordinator.masks.put(mask)
+    until(lambda: coordinator.live.whole is not None and coordinator.live.whole.done)
+    until(lambda: "PSTH" in asked.score_panel.whole_score.text())
+    model, test = coordinator.live.model, sample.split().test
+    trial = model.reconstruct(sample, mask, [coordinator.trial]).scores().bps_pooled
+    every = model.reconstruct(sample, mask, test).scores().bps_pooled
+    assert f"This trial: {trial:+.2f} bits/spike" in asked.score_panel.trial_score.text()
+    words = asked.score_panel.whole_score.text()
+    assert words.startswith(f"{len(test)} test trials: {every:+.2f} bits/spike, PSTH ")
+    assert "of the oracle's" in words
+
+
+def test_live_switched_off_asks_only_when_told(asked, coordinator, sample):
+    panel = asked.model_panel
+    panel.live.setChecked(False)
+    before = coordinator.live.answer
+    coordinator.masks.toggle_region(biggest(sample))
+    QTest.qWait(100)
+    assert coordinator.live.answer is before
+    assert coordinator.cells.layer("reconstructed").opacity < 1
+    click(panel.once_button)
+    until(lambda: coordinator.live.answer is not before)
+    assert coordinator.cells.layer("reconstructed").opacity == 1
+
+
+def test_cells_are_shown_and_hidden(asked, coordinator):
+    boxes = asked.model_panel.cells
+    assert [boxes[n].isChecked() for n in ("reconstructed", "residual", "baseline")] == [
+        True,
+        True,
+        False,
+    ]
+    boxes["baseline"].setChecked(True)
+    boxes["residual"].setChecked(False)
+    assert coordinator.cells.shown == ("reconstructed", "baseline")
+    assert len(coordinator.views) == 3
+
+
+def test_a_session_that_the_model_does_not_fit(asked, coordinator, viewer):
+    counts = np.ones((30, 7, 5), np.uint8)
+    coordinator.show(Session.from_counts(counts, ["CA1"] * 5))
+    QApplication.processEvents()
+    assert "bins" in asked.model_panel.status.text()
+    assert coordinator.cells.shown == ()
+    click(asked.hide_panel.invert_button)
+    assert coordinator.masks.mask.hidden.all()
+
+
+def test_keys_are_listed(dock, qtbot):
+    click(dock.keys_button)
+    (box,) = dock.findChildren(QMessageBox)
+    assert "Ctrl+Shift+Z" in box.text()
+    box.close()
