@@ -108,7 +108,7 @@ class Canvas:
         """Wait for the next picture that is painted."""
         self._painted, self.seen_at = False, None
 
-    def _on_painted(self, event: object = None) -> None:
+    def _on_painted(self, _: object = None) -> None:
         self._painted = True
 
     def _on_shown(self) -> None:

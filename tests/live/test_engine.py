@@ -1,7 +1,11 @@
 """The engine: the newest request wins, whatever is slow, fails, is forgotten or closed."""
 
+import gc
+import subprocess
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from queue import Queue
 
@@ -640,3 +644,44 @@ def test_closing_on_the_engines_own_thread_does_not_wait_for_itself():
     engine.use(Fake)
     assert closed.wait(PATIENCE)
     assert engine.close(PATIENCE)
+
+
+def test_a_closed_engine_holds_no_model(told):
+    engine, model = Engine(told), Fake()
+    gone = weakref.ref(model)
+    engine.use(lambda model=model: model)
+    told.wait(Loaded)
+    engine.work("count", lambda model: iter(range(1000)))
+    told.wait(Step)
+    assert engine.close(PATIENCE)
+    told.news.clear()
+    del model
+    gc.collect()
+    assert gone() is None
+
+
+BUSY_AT_THE_END = """
+import time
+import torch
+from napari_mtm.live.engine import Engine
+
+def work(model):
+    while True:
+        torch.rand(400, 400) @ torch.rand(400, 400)
+        yield
+
+steps = []
+engine = Engine(steps.append)
+engine.use(lambda: "a model")
+engine.work("busy", work)
+while len(steps) < 20:
+    time.sleep(0.01)
+"""
+
+
+def test_a_process_ends_well_while_the_engine_is_busy():
+    ended = subprocess.run(
+        [sys.executable, "-c", BUSY_AT_THE_END], capture_output=True, timeout=120, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert not ended.stderr

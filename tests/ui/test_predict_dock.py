@@ -70,6 +70,21 @@ def test_the_four_tasks_by_one_click(dock, coordinator, sample):
     assert coordinator.masks.mask == Mask.forward(sample, 0.5)
 
 
+def test_a_region_that_is_chosen_is_hidden_at_once(dock, coordinator, sample):
+    panel = dock.hide_panel
+    names = [region.name for region in sample.regions]
+
+    def choose(name: str) -> None:
+        panel.region.setCurrentIndex(names.index(name))
+        panel.region.activated.emit(names.index(name))  # as a person's choice does
+
+    choose(names[1])
+    assert coordinator.masks.mask == Mask.region(sample, names[1])
+    click(panel.within_button)
+    choose(names[2])
+    assert coordinator.masks.mask == Mask.within_region(sample, names[2])
+
+
 def test_within_a_region_selected_units_are_predicted(dock, coordinator, sample):
     panel, name = dock.hide_panel, biggest(sample)
     inside = np.flatnonzero(sample.units["region"] == name)
@@ -162,6 +177,7 @@ def test_scores_are_those_of_the_model(asked, coordinator, sample):
 
 def test_live_switched_off_asks_only_when_told(asked, coordinator, sample):
     panel = asked.model_panel
+    until(lambda: coordinator.live.baseline is not None and not coordinator.live.stale)
     panel.live.setChecked(False)
     before = coordinator.live.answer
     coordinator.masks.toggle_region(biggest(sample))

@@ -103,10 +103,11 @@ def test_gutter_and_axis_follow_the_camera(viewer, frame):
     assert 2 <= len(ticks) <= frame.axis.width() / 50
 
 
-def test_event_lines_stand_where_the_events_were(viewer, frame, sample):
+def test_event_lines_stand_where_the_events_were_and_one_at_the_cursor(viewer, frame, sample):
     coordinator = coordinator_of(viewer)
-    for trial in (0, 5, 9):
+    for trial, time in ((0, 1.0), (5, -0.25), (9, 0.75)):
         viewer.dims.set_current_step(0, trial)
+        coordinator.set_time(time)
         row = sample.trials.iloc[trial]
         expected = [
             coordinator.view.to_x(row[name] - row["stimOn_times"])
@@ -114,7 +115,7 @@ def test_event_lines_stand_where_the_events_were(viewer, frame, sample):
             if row[name] - row["stimOn_times"] <= 1.5
         ]
         shown = [line.x() for line in frame.lines if line.isVisible()]
-        assert shown == pytest.approx(expected, abs=1)
+        assert shown == pytest.approx([*expected, coordinator.view.to_x(time)], abs=1)
 
 
 def test_hovering_with_the_mouse_tells_the_unit(viewer, dock, frame, qtbot, sample, monkeypatch):

@@ -278,10 +278,12 @@ def compare(
 
 
 def _asked(held_out: Sequence[Session], scale: Scale) -> Iterator[tuple[Arm, Session, int]]:
+    """All animals with one seed before the next: a study that is cut short has all animals."""
     for session in held_out:
         for reference in REFERENCES:
             yield reference, session, 0
-        for seed in range(scale.seeds):
+    for seed in range(scale.seeds):
+        for session in held_out:
             for trained in TRAINED:
                 yield trained, session, seed
 

@@ -8,6 +8,7 @@ trials moves a few pixels and redraws no layer.
 from typing import Any
 
 import numpy as np
+from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QRectF, Qt
 from qtpy.QtGui import QColor, QCursor, QFont, QFontMetricsF, QMouseEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import QLabel, QMenu, QToolTip, QVBoxLayout, QWidget
@@ -342,6 +343,7 @@ class CanvasFrame(QObject):
         coordinator.live.scored.connect(self._on_scores)
         coordinator.hovered.connect(self._on_hover)
         coordinator.menu_wanted.connect(self._on_menu_wanted)
+        coordinator.viewer.layers.events.removing.connect(self._on_removing)
         self._on_session()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
@@ -352,6 +354,15 @@ class CanvasFrame(QObject):
             elif event.type() == QEvent.Type.Leave:
                 self.hover.hide()
         return False
+
+    def _on_removing(self, event: Any = None) -> None:
+        """Let napari free what a layer was drawn with where it was drawn.
+
+        It does so at once (0.9), in whichever GL context is current; Mesa crashes at the
+        next drawing where that was not the canvas's own.
+        """
+        if isalive(self._canvas):
+            self._canvas.makeCurrent()
 
     def _on_session(self) -> None:
         open_ = self._coordinator.session is not None

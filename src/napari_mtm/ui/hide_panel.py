@@ -123,6 +123,7 @@ class HidePanel(QGroupBox):
 
     def _connect(self) -> None:
         coordinator, masks = self._coordinator, self._coordinator.masks
+        self.region.activated.connect(self._on_region)
         self.whole_button.clicked.connect(self._on_whole)
         self.within_button.clicked.connect(self._on_within)
         self.neurons_button.clicked.connect(self._on_neurons)
@@ -156,6 +157,11 @@ class HidePanel(QGroupBox):
             self._coordinator.masks.put(make())
         except MaskError as error:
             report(error)
+
+    def _on_region(self) -> None:
+        """Hide the region that was chosen, the way the last one was."""
+        within = self._coordinator.masks.mask.task == "intra-region"
+        self._on_within() if within else self._on_whole()
 
     def _on_whole(self) -> None:
         self._put(lambda: Mask.region(self._session(), self.region.currentData()))

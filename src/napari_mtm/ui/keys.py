@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
+from app_model.types import KeyCode, KeyMod
+
 from napari_mtm.masking.mask import Mask
 
 if TYPE_CHECKING:
@@ -13,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Key:
-    """A key in napari's words, what it does in ours, and how."""
+    """A key in napari's words, what it does in ours, and how.
+
+    Control is Command on a Mac, as it is in napari.
+    """
 
     key: str
     text: str
@@ -82,7 +87,16 @@ def bind(coordinator: "Coordinator", target: Any) -> None:
     """Bind all keys on a viewer, or on a layer whose own keys come first."""
     weak = ref(coordinator)
     for key in KEYS:
-        target.bind_key(key.key, _action(weak, key.act), overwrite=True)
+        target.bind_key(_binding(key.key), _action(weak, key.act), overwrite=True)
+
+
+def _binding(key: str) -> int:
+    *modifiers, letter = key.split("-")
+    names = {"Control": KeyMod.CtrlCmd, "Shift": KeyMod.Shift}
+    found = int(KeyCode.from_string(letter))
+    for modifier in modifiers:
+        found |= int(names[modifier])
+    return found
 
 
 def _action(

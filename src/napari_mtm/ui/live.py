@@ -1,8 +1,7 @@
 """The model of one viewer, live: it is asked when the mask or the trial changes."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 from weakref import WeakMethod, finalize
 
@@ -58,7 +57,7 @@ class Live:
     def __init__(self, coordinator: "Coordinator") -> None:
         self._coordinator = coordinator
         self._engine: Engine | None = None
-        self._news: SimpleQueue[News] = SimpleQueue()
+        self._news: deque[News] = deque()
         self._poll = _timer(_POLL_MS, self._look)
         self._throttle = _timer(preferences().throttle_ms, self._on_throttle, once=True)
         self._stale_timer = _timer(STALE_MS, self._on_stale, once=True)
@@ -195,8 +194,8 @@ class Live:
         if self._engine is None:
             # The thread touches no Qt object: it may outlive the window. The Qt thread looks
             # for its news while there is more to come.
-            self._news = SimpleQueue()
-            self._engine = Engine(self._news.put)
+            self._news = deque()
+            self._engine = Engine(self._news.append)
             finalize(self._coordinator.viewer, self._engine.close, 0.0)
         return self._engine
 
@@ -204,9 +203,11 @@ class Live:
         """Hear all that the engine told."""
         if self._engine is None or not self._engine.busy:
             self._poll.stop()  # until news make us ask for more
-        with suppress(Empty):
-            while True:
-                self._on_news(self._news.get_nowait())
+        while self._news:
+            news, later = self._news.popleft(), tuple(self._news)
+            if isinstance(news, Answer) and any(isinstance(one, Answer) for one in later):
+                continue  # the newer one would be drawn over it at once
+            self._on_news(news)
 
     def _on_session(self) -> None:
         self.answer = self._scores = self.behaviour = self.whole = self._wanted = None
@@ -255,7 +256,18 @@ class Live:
     def _on_mask(self) -> None:
         if self._session is self._coordinator.session:  # else all begins anew in a moment
             self._forget_whole()
-            self.ask_if_on()
+            if not (self.on and self._is_asked()):
+                self.ask_if_on()
+
+    def _is_asked(self) -> bool:
+        """Whether just this was asked last, as a stroke's end was before the mouse was released."""
+        last = self._wanted or (self.answer.request if self.answer is not None else None)
+        masks, trial = self._coordinator.masks, self._coordinator.trial
+        return last is not None and (
+            last.session is self._session
+            and (last.trial, last.prompt) == (trial, masks.prompt)
+            and last.mask == masks.mask
+        )
 
     def _forget_whole(self) -> None:
         self.whole = None

@@ -11,6 +11,7 @@ from psygnal import Signal
 from napari_mtm.masking.mask import Mask
 from napari_mtm.masking.painting import PREDICTED, TAKEN, VISIBLE, History, Labels, Painting
 from napari_mtm.masking.tasks import Task
+from napari_mtm.ui.cells import put
 from napari_mtm.ui.keys import bind
 from napari_mtm.ui.preferences import preferences
 from napari_mtm.ui.raster import AXES
@@ -56,6 +57,9 @@ class MaskEditor:
         self._history: History | None = None
         self._stroke: Labels | None = None
         self._layer: LabelsLayer | None = None
+        self._mask: Mask | None = None
+        self._source: tuple[object, ...] = ()
+        self._mask_trial = 0
         self._setting = self._going = self._ended = False
         self._everywhere = True
         self._prompt: Task | None = None
@@ -116,7 +120,16 @@ class MaskEditor:
         """Mask of the trial that is shown, with the stroke that goes on."""
         session, trial = self._coordinator.session, self._coordinator.trial
         assert session is not None
-        return self._with_stroke().mask(session, trial)
+        source = session, self.painting, self._stroke
+        # Several views ask for it after each move of the mouse.
+        if (
+            self._mask is None
+            or trial != self._mask_trial
+            or any(a is not b for a, b in zip(source, self._source, strict=True))
+        ):
+            self._source, self._mask_trial = source, trial
+            self._mask = self._with_stroke().mask(session, trial)
+        return self._mask
 
     @property
     def can_undo(self) -> bool:
@@ -227,7 +240,7 @@ class MaskEditor:
         coordinator, session = self._coordinator, self._coordinator.session
         before, self._layer, self._stroke = self._layer, None, None
         self._going = self._ended = False
-        self._history = None
+        self._history = self._mask = None
         if before is not None:
             self._settled.call(partial(_remove, coordinator.viewer, before))
         if session is None:
@@ -304,7 +317,7 @@ class MaskEditor:
         if drawn.shape == layer.data.shape and np.array_equal(drawn, layer.data):
             return
         with self._while_setting():
-            layer.data = drawn
+            put(layer, drawn)
 
     def _on_row_height(self) -> None:
         """Lie on the raster, whose rows are as high as the canvas lets them be."""

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _MOVED_PIXELS = 4
 _LEFT, _RIGHT = 1, 2
+_STRETCH = 0.2
+"""Seconds of a stretch that is hidden by one click."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,10 @@ def choices(coordinator: "Coordinator", hover: "Hover") -> tuple[Choice, ...]:
         Choice(
             f"Hide everything from {hover.time:.2f} s on",
             partial(masks.set_bins, slice(bin_, None), 1),
+        ),
+        Choice(
+            f"Hide {_STRETCH:g} s from {hover.time:.2f} s on",
+            partial(masks.set_bins, slice(bin_, bin_ + round(_STRETCH / session.bin_size)), 1),
         ),
         Choice("Hide nothing", masks.clear),
     )
