@@ -1,6 +1,8 @@
 """What all tests share: no home folder, no network, a small session on disk."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("QT_API", "pyqt6")
 _HOME = tempfile.mkdtemp(prefix="napari-mtm-tests-")
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 os.environ["HOME"] = _HOME
 os.environ["XDG_CACHE_HOME"] = f"{_HOME}/.cache"
 os.environ["XDG_CONFIG_HOME"] = f"{_HOME}/.config"

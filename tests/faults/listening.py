@@ -51,7 +51,7 @@ def listening() -> Iterator[Troubles]:
     """Collect uncaught exceptions, warnings, and what Qt, napari and vispy complain of."""
     troubles = Troubles()
     hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
-    handler, loggers = _LogHandler(troubles), [logging.getLogger(n) for n in (None, "vispy")]
+    handler, logger = _LogHandler(troubles), logging.getLogger()
 
     def on_qt(kind: QtMsgType, context: Any, message: str | None) -> None:
         if kind not in (QtMsgType.QtDebugMsg, QtMsgType.QtInfoMsg):
@@ -69,16 +69,14 @@ def listening() -> Iterator[Troubles]:
     sys.unraisablehook = lambda args: troubles.hear_exception(args.exc_value)
     before = qInstallMessageHandler(on_qt)
     notification_manager.notification_ready.connect(on_notification)
-    for logger in loggers:
-        logger.addHandler(handler)
+    logger.addHandler(handler)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default")
             warnings.showwarning = on_warning
             yield troubles
     finally:
-        for logger in loggers:
-            logger.removeHandler(handler)
+        logger.removeHandler(handler)
         notification_manager.notification_ready.disconnect(on_notification)
         qInstallMessageHandler(before)
         sys.excepthook, threading.excepthook, sys.unraisablehook = hooks

@@ -28,6 +28,7 @@ from napari_mtm.recording.opening import SAMPLE
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.session import Session
 from napari_mtm.ui.cells import CELLS
+from napari_mtm.ui.cells import outline_of
 from napari_mtm.ui.coordinator import coordinator_of
 from napari_mtm.ui.docks import show_docks
 from napari_mtm.ui.frame import find_canvas
@@ -336,7 +337,9 @@ def _wrong_answer(person: Person) -> list[str]:
     if cell is not None and cell.image.visible:
         if not np.allclose(cell.image.data, expected):
             wrong.append("what is drawn is not what was answered")
-        if not np.array_equal(cell.outline.data, labels_of(wanted)[:, rows].T):
+        outlined = labels_of(wanted)[:, rows].T
+        fine = tuple(n // m for n, m in zip(cell.outline.data.shape, outlined.shape, strict=True))
+        if not np.array_equal(cell.outline.data, outline_of(outlined, fine)):
             wrong.append("what is outlined is not what is hidden")
         if cell.image.opacity != 1:
             wrong.append("what is new is drawn as old")

@@ -181,9 +181,31 @@ def test_the_outline_says_what_was_hidden(coordinator, viewer, cells, sample):
     mask = Mask.within_region(sample, "CA1", [int(np.argmax(sample.units["region"] == "CA1"))])
     cells.show(answered(sample, mask, 0))
     expected = np.where(mask.hidden, np.where(mask.scored, 1, 2), 0)
+    drawn = expected[:, coordinator.rows].T
     for name in cells.shown:
         outline = viewer.layers[f"{name}: outline"]
-        np.testing.assert_array_equal(outline.data, expected[:, coordinator.rows].T)
+        # A line of the label's colour runs around the inside of each part, and nowhere else.
+        fine = [n // m for n, m in zip(outline.data.shape, drawn.shape, strict=True)]
+        cut = drawn.repeat(fine[0], axis=0).repeat(fine[1], axis=1)
+        padded = np.pad(cut, 1, mode="edge")
+        around = [padded[1:-1, :-2], padded[1:-1, 2:], padded[:-2, 1:-1], padded[2:, 1:-1]]
+        inside = np.logical_and.reduce([cut == other for other in around])
+        np.testing.assert_array_equal(outline.data, np.where(inside, 0, cut))
+        assert set(np.unique(outline.data)) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("size", [(300, 300), (1400, 2400)])
+def test_the_outline_is_thin_and_lies_on_the_image(coordinator, viewer, cells, sample, size):
+    viewer.canvas.size = size
+    cells.show(answered(sample, Mask.region(sample, "CA1"), 0))
+    image, outline = cells.layer("residual"), viewer.layers["residual: outline"]
+    for side in (-1, 1):  # edges of the first and of the last entries
+        corners = [
+            layer.extent.world[max(side, 0)] + side * layer.scale / 2 for layer in (image, outline)
+        ]
+        np.testing.assert_allclose(*corners)
+    finer = image.scale / outline.scale
+    assert (finer == 1).all() if size[0] < 1000 else finer[0] > 1
 
 
 def test_only_shown_units_are_drawn(coordinator, cells, sample):

@@ -31,6 +31,9 @@ KEY = "napari_mtm_cell"
 GAP = 6
 """Pixels between cells."""
 
+_LINE_PIXELS, _FINEST = 1.5, 4
+"""How thick an outline is at least, and into how many parts an entry is cut for it at most."""
+
 _STALE = 0.45
 """Opacity of what is no longer what is asked for."""
 
@@ -63,14 +66,32 @@ class _Cell:
             opacity=0.9,
             **place,
         )
-        self.outline.contour = 1
         self.outline.editable = False
+        self._fine = (1, 1)
+        self.place(coordinator)
+
+    def place(self, coordinator: "Coordinator") -> None:
+        """Lie on the raster's rows; the outline is drawn finer where they are high."""
+        raster, session, view = coordinator.layer, coordinator.session, coordinator.view
+        assert raster is not None
+        assert session is not None
+        self._fine = (
+            _fineness(view.size[0] / max(len(coordinator.rows), 1)),
+            _fineness(view.size[1] / session.n_bins),
+        )
+        scale = np.asarray(raster.scale[1:])
+        self.image.scale = scale
+        self.outline.scale = scale / self._fine
+        # The first fine pixel lies in the corner of the first entry, not in its middle.
+        corner = np.asarray(raster.translate[1:]) - scale / 2
+        self.outline.translate = corner + scale / self._fine / 2
 
     def draw(self, values: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8]) -> None:
         """Show other values, and outline other labels."""
         put(self.image, values)
-        if not np.array_equal(labels, self.outline.data):
-            put(self.outline, labels)
+        outline = outline_of(labels, self._fine)
+        if not np.array_equal(outline, self.outline.data):
+            put(self.outline, outline)
 
     def remove_from(self, viewer: "ViewerModel") -> None:
         """Remove what is left of both layers."""
@@ -195,10 +216,11 @@ class Cells:
         self._draw()
 
     def _on_row_height(self) -> None:
-        raster = self._coordinator.layer
+        if self._coordinator.layer is None:
+            return
         for cell in self._cells.values():
-            if raster is not None:
-                cell.image.scale = cell.outline.scale = raster.scale[1:]
+            cell.place(self._coordinator)
+        self._draw()
 
     def _on_limits(self) -> None:
         """Draw all cells on the raster's scale."""
@@ -236,7 +258,28 @@ class Cells:
                 values = np.where(hidden, observed - predicted, np.float32(0))
             else:
                 values = np.where(hidden, predicted, observed)
-            cell.draw(values, np.ascontiguousarray(labels))
+            cell.draw(values, labels)
+
+
+def _fineness(pixels: float) -> int:
+    """Into how many parts an entry of so many pixels is cut to draw a line around it."""
+    return int(np.clip(pixels / _LINE_PIXELS, 1, _FINEST))
+
+
+def outline_of(labels: npt.NDArray[np.uint8], fine: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Return the edges of labelled parts, each entry cut into `fine` (rows, columns)."""
+    cut = np.repeat(np.repeat(labels, fine[0], axis=0), fine[1], axis=1)
+    edges = np.zeros_like(cut)
+    for axis in (0, 1):
+        n = cut.shape[axis]
+        before, after = (
+            tuple(part if k == axis else slice(None) for k in (0, 1))
+            for part in (slice(0, max(n - 1, 0)), slice(1, n))
+        )
+        differ = cut[before] != cut[after]
+        for side in (before, after):
+            edges[side] = np.where(differ, cut[side], edges[side])
+    return edges
 
 
 def put(layer: "Image | Labels", data: npt.NDArray[np.generic]) -> None:

@@ -19,7 +19,7 @@ def show_docks(viewer: Any) -> None:
     window, live = viewer.window, coordinator_of(viewer).live
     new = [name for name in (*_PANELS, _TRACES) if _title(name) not in window.dock_widgets]
     for name in new:
-        dock, _ = window.add_plugin_dock_widget(_PLUGIN, name, tabify=name != _PANELS[0])
+        dock, _ = window.add_plugin_dock_widget(_PLUGIN, name, tabify=name in _PANELS[1:])
         main = dock.parent()
         if name == new[0]:
             main.destroyed.connect(lambda: live.close(0.0))
