@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtCore import QEvent, QEventLoop, QPoint, QPointF, Qt, QTimer
 from qtpy.QtGui import QMouseEvent, QWheelEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import (
@@ -64,13 +64,10 @@ def often(weight: int) -> Callable[[Act], Act]:
 
 
 def settle(seconds: float) -> None:
-    """Let Qt work for some time."""
-    end = time.monotonic() + seconds
-    while True:
-        QApplication.processEvents()
-        if time.monotonic() >= end:
-            return
-        time.sleep(0.001)
+    """Let Qt work for some time, as it does in a program: in a loop, which deletes what is to go."""
+    loop = QEventLoop()
+    QTimer.singleShot(round(seconds * 1000), loop.quit)
+    loop.exec()
 
 
 def wait_until(fulfilled: Callable[[], bool], seconds: float = PATIENCE) -> bool:
@@ -79,7 +76,7 @@ def wait_until(fulfilled: Callable[[], bool], seconds: float = PATIENCE) -> bool
     while not fulfilled():
         if time.monotonic() > end:
             return False
-        settle(0.002)
+        settle(0.003)
     return True
 
 

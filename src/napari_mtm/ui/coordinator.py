@@ -265,8 +265,8 @@ class Coordinator:
         self.time = max(session.window[0], session.window[1] - FORWARD_SECONDS)
         layer.events.contrast_limits.connect(self._on_limits)
         self.viewer.dims.set_current_step(0, 0)
-        self.fit()
         self.session_changed.emit()
+        self.fit()  # after it: what is told of the rows is told of this session
         self.trial_changed.emit()
 
     def _on_removed(self, event: Any) -> None:
