@@ -20,6 +20,7 @@ TINY = replace(
     units=12,
     trials=40,
     steps=4,
+    paper_steps=4,
     pretraining_steps=4,
     width=16,
     layers=1,

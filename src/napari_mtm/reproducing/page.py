@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_mtm.masking.tasks import SCORES, Score
 from napari_mtm.recording.store import replacing
-from napari_mtm.reproducing.study import REFERENCES, TRAINED, Arm, Result, Scale
+from napari_mtm.reproducing.study import FEW, REFERENCES, TRAINED, Arm, Result, Scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,7 +82,8 @@ def _introduction(scale: Scale, data: str) -> str:
     way = "with units held out in groups (quick)" if scale.quick else "each unit held out"
     return (
         f"{data} Every network has width {scale.width} and {scale.layers} layers and is trained "
-        f"for {scale.steps} steps of 16 trials on the animal that it is scored on, after "
+        f"on the animal that it is scored on, the paper's for {scale.paper_steps} steps of 16 "
+        f"trials and ours for {scale.steps}, or a third of them on {FEW} trials, after "
         f"{scale.pretraining_steps} steps on the others where it is pretrained; {scale.seeds} "
         f"seeds. Scores are bits per spike of the test trials, pooled over units, {way}: mean, "
         "and 95% interval over animals and seeds."

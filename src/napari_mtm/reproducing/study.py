@@ -67,9 +67,10 @@ class Scale:
         Of each simulated animal.
     seeds
         Trainings of each model on each held-out animal.
-    steps, pretraining_steps
-        Of each training on a held-out animal, and of pretraining. Of the former the weights
-        are kept that do best on the validation trials, looked at `_LOOKS` times.
+    steps, paper_steps, pretraining_steps
+        Of each training of our network on a held-out animal, of the paper's, which needs
+        more, and of pretraining. Of the first two the weights are kept that do best on the
+        validation trials, looked at `_LOOKS` times.
     rate
         Learning rate of the paper's models, whose own is made for many more steps.
     width, layers
@@ -85,6 +86,7 @@ class Scale:
     trials: int = 250
     seeds: int = 3
     steps: int = 2500
+    paper_steps: int = 5000
     pretraining_steps: int = 3000
     rate: float = 2e-3
     width: int = 64
@@ -100,6 +102,7 @@ QUICK = Scale(
     trials=150,
     seeds=1,
     steps=400,
+    paper_steps=400,
     pretraining_steps=800,
     quick=True,
 )
@@ -179,7 +182,7 @@ class _Comparison:
         if arm in ("temporal", "mtm", "mtm, no prompt"):
             sizes = published_sizes(session.n_bins, scale, prompts=arm == "mtm")
             objective = Objective.published("temporal" if arm == "temporal" else "mtm")
-            settings = Settings.published(objective, steps=scale.steps, rate=scale.rate)
+            settings = Settings.published(objective, steps=scale.paper_steps, rate=scale.rate)
             settings = replace(settings, seed=seed)
             model = new_model(session, "published", sizes=sizes, seed=seed, device=self.device)
         else:
