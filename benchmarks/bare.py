@@ -21,9 +21,7 @@ def bare_forward(model: Model, session: Session) -> Forward:
     key = model.attach(session)
     loadings, network, device = model.loadings(key), model.network.eval(), model.device
 
-    def forward(
-        trial: int, hidden: npt.NDArray[np.bool_], prompt: Task
-    ) -> npt.NDArray[np.float32]:
+    def forward(trial: int, hidden: npt.NDArray[np.bool_], prompt: Task) -> npt.NDArray[np.float32]:
         with torch.no_grad():
             counts = torch.as_tensor(np.array(session.counts[[trial]]), device=device)
             visible = torch.as_tensor(~hidden[None], device=device)

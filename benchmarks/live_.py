@@ -40,9 +40,17 @@ import torch
 from benchmarks.bare import bare_forward
 from benchmarks.report import Result, Results
 from napari_mtm.errors import MtmError
-from napari_mtm.live.engine import Answer, Decoded, Engine, Failed, News, Request
+from napari_mtm.live.engine import (
+    Answer,
+    Decoded,
+    Engine,
+    Failed,
+    News,
+    Request,
+    use_threads,
+)
 from napari_mtm.masking.mask import Mask
-from napari_mtm.model.model import new_model
+from napari_mtm.model.model import Model, new_model
 from napari_mtm.recording.session import Session
 
 BINS, UNITS, TRIALS = 100, 676, 20
@@ -70,7 +78,12 @@ def measure_engine(device: str, *, prefix: str = "", rounds: int = _ROUNDS) -> R
     forward = bare_forward(model, session)
     told: SimpleQueue[News] = SimpleQueue()
     engine = Engine(told.put)
-    engine.use(lambda: model)
+
+    def load() -> Model:
+        use_threads(None)
+        return model
+
+    engine.use(load)
     told.get()
     ours, bare = [], []
     for k, mask in enumerate(_masks(session, _WARM_UP + rounds)):

@@ -4,6 +4,7 @@ What it finds is told to one listener, on the engine's thread.
 """
 
 import atexit
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -330,8 +331,12 @@ def _begun(work: Steps, model: "Model") -> Iterator[object]:
 
 
 def use_threads(number: int | None) -> None:
-    """Let torch use so many threads of the CPU; None leaves it as it is."""
-    if number is not None:
-        import torch
+    """Let torch use so many threads of the CPU; None leaves it as it is, but one core to draw with.
 
-        torch.set_num_threads(number)
+    Threads that share their cores with others wait for each other, which can take ten times as
+    long as a pass on one.
+    """
+    import torch
+
+    spare = max((os.cpu_count() or 1) - 1, 1)
+    torch.set_num_threads(number or min(torch.get_num_threads(), spare))

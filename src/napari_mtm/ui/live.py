@@ -255,9 +255,9 @@ class Live:
 
     def _on_mask(self) -> None:
         if self._session is self._coordinator.session:  # else all begins anew in a moment
-            self._forget_whole()
             if not (self.on and self._is_asked()):
                 self.ask_if_on()
+            self._forget_whole()
 
     def _is_asked(self) -> bool:
         """Whether just this was asked last, as a stroke's end was before the mouse was released."""

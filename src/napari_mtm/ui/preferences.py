@@ -20,7 +20,7 @@ class Preferences:
     device
         A torch device, None for the best there is.
     threads
-        Threads of the CPU that torch uses, None to leave it to torch.
+        Threads of the CPU that torch uses, None for all cores but one.
     throttle_ms
         Least time between requests while a stroke goes on.
     predicted, taken
