@@ -224,40 +224,42 @@ class Program:
 
     def paint(self, seconds: float) -> None:
         """Paint strokes, and check that the newest answers win."""
-        columns, rows = _PLACES
-        tools = "paint", "erase"
-        actions: list[Callable[[], None]] = []
-        begun, k = time.perf_counter(), 0
-        self._numbers.clear()
-
-        def due() -> None:
-            nonlocal k
-            each = 1 / _PER_SECOND
-            while time.perf_counter() - begun > each * k:
-                if not actions:
-                    self.coordinator.masks.tool = tools[k // (columns * rows) % 2]
-                    actions.extend(self._stroke(k))
-                actions.pop(0)()
-                k += not actions
-
         from qtpy.QtCore import QTimer
 
+        live, masks = self.coordinator.live, self.coordinator.masks
+        actions: list[Callable[[], None]] = []
+        painted = 0
+        self._numbers.clear()
+        begun = time.perf_counter()
+
+        def paint_what_is_due() -> None:
+            nonlocal painted
+            if not actions and time.perf_counter() - begun > painted / _PER_SECOND:
+                # What is painted in one round is erased in the next.
+                masks.tool = ("paint", "erase")[painted // (_PLACES[0] * _PLACES[1]) % 2]
+                actions.extend(self._stroke(painted))
+                painted += 1
+            share = -(-len(actions) // 2)
+            for act in actions[:share]:
+                act()
+            del actions[:share]
+
         timer = QTimer()
-        timer.timeout.connect(due)
-        timer.start(10)
+        timer.timeout.connect(paint_what_is_due)
+        timer.start(5)
         self.wait(seconds)
+        seconds = time.perf_counter() - begun
         timer.stop()
         while actions:
             actions.pop(0)()
-        self.coordinator.masks.tool = "paint"
-        live = self.coordinator.live
         self.until(lambda: not live.stale)
-        if live.answer.request.mask != self.coordinator.masks.mask:
+        if live.answer.request.mask != masks.mask:
             raise AssertionError("The last answer is not to the final mask.")
         if self._numbers != sorted(self._numbers):
             raise AssertionError("Answers came in another order than their requests.")
-        rate = k / seconds
-        print(f"{rate:.1f} strokes/s, {len(self._numbers) / seconds:.1f} answers/s")
+        answers = len(self._numbers) / seconds
+        print(f"{painted / seconds:.1f} strokes/s, {answers:.1f} answers/s")
+        masks.tool = "paint"
 
     def _stroke(self, k: int) -> list[Callable[[], None]]:
         """Return what the mouse does in a stroke at one of some places."""

@@ -23,12 +23,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mtm.masking.mask import Mask
 from napari_mtm.masking.painting import labels_of
 from napari_mtm.recording.opening import SAMPLE
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.session import Session
-from napari_mtm.ui.cells import CELLS
-from napari_mtm.ui.cells import outline_of
+from napari_mtm.ui.cells import CELLS, outline_of
 from napari_mtm.ui.coordinator import coordinator_of
 from napari_mtm.ui.docks import show_docks
 from napari_mtm.ui.frame import find_canvas
@@ -64,7 +64,7 @@ def often(weight: int) -> Callable[[Act], Act]:
 
 
 def settle(seconds: float) -> None:
-    """Let Qt work for some time, as it does in a program: in a loop, which deletes what is to go."""
+    """Let Qt work for some time in a loop, as a program does, which deletes what is to go."""
     loop = QEventLoop()
     QTimer.singleShot(round(seconds * 1000), loop.quit)
     loop.exec()
@@ -281,22 +281,23 @@ def _wrong_layers(person: Person) -> list[str]:
     """What of the layers does not belong to what is open."""
     coordinator, layers = person.coordinator, person.viewer.layers
     mask, session = coordinator.masks.layer, person.session
-    ours = [l for l in layers if any(str(k).startswith("napari_mtm") for k in l.metadata)]
+    ours = [layer for layer in layers if _is_ours(layer)]
     if session is None:
         return [f"no session is open, but there are {ours}"] if ours else []
     cells = [coordinator.cells._cells[n] for n in CELLS if n in coordinator.cells._cells]
     parts = [part for cell in cells for part in (cell.image, cell.outline)]
     wanted = [coordinator.layer, mask, *parts]
-    if {id(l) for l in ours} != {id(l) for l in wanted}:
+    if {id(one) for one in ours} != {id(one) for one in wanted}:
         return [f"there are the layers {ours}, not {wanted}"]
     wrong = []
     drawn = coordinator.masks.painting.labels(coordinator.trial)[:, coordinator.rows].T
     if not np.array_equal(mask.data, drawn):
         wrong.append("what is painted is not what is hidden")
     for layer in (mask, *(p for c in cells if c.image.visible for p in (c.image, c.outline))):
-        if layer.data.shape != drawn.shape:
+        fine = np.array(layer.data.shape) / drawn.shape  # outlines are finer
+        if (fine % 1).any() or ((fine > 1).any() and "outline" not in layer.name):
             wrong.append(f"{layer.name} is {layer.data.shape}, not {drawn.shape}")
-        if not np.allclose(layer.scale, coordinator.layer.scale[1:]):
+        if not np.allclose(layer.scale * fine, coordinator.layer.scale[1:]):
             wrong.append(f"{layer.name} lies beside the raster")
     return wrong
 
@@ -326,6 +327,19 @@ def _wrong_answer(person: Person) -> list[str]:
         wrong.append("the test trials are not scored")
     if wrong:
         return wrong
+    return _wrong_picture(person, wanted)
+
+
+def _is_ours(layer: Any) -> bool:
+    return any(str(key).startswith("napari_mtm") for key in layer.metadata)
+
+
+def _wrong_picture(person: Person, wanted: Mask) -> list[str]:
+    """How what is drawn of an answer differs from what it says."""
+    coordinator, session, live = person.coordinator, person.session, person.coordinator.live
+    assert session is not None
+    assert live.answer is not None
+    wrong = []
     rows, hidden = coordinator.rows, wanted.hidden
     observed = session.counts[coordinator.trial]
     rates = live.answer.reconstruction.rates[0]
@@ -747,7 +761,7 @@ def close_the_session(person: Person) -> None:
 def delete_a_layer(person: Person) -> None:
     """Delete the mask or a cell's image or outline by hand."""
     chance, layers = person.chance, person.viewer.layers
-    ours = [l for l in layers if l is not person.coordinator.layer]
+    ours = [layer for layer in layers if layer is not person.coordinator.layer]
     if not ours:
         return
     chosen = chance.sample(ours, min(len(ours), chance.choice((1, 1, 1, 2, 3))))
@@ -764,7 +778,7 @@ def delete_a_layer(person: Person) -> None:
 def add_a_layer_of_ones_own(person: Person) -> None:
     """Add an image or points that have nothing to do with the session."""
     chance, viewer = person.chance, person.viewer
-    if len([l for l in viewer.layers if l.name.startswith("own")]) > 3:
+    if len([layer for layer in viewer.layers if layer.name.startswith("own")]) > 3:
         return
     draw = np.random.default_rng(chance.randrange(1000))
     if chance.random() < 0.5:
@@ -776,7 +790,7 @@ def add_a_layer_of_ones_own(person: Person) -> None:
 @often(3)
 def remove_ones_own(person: Person) -> None:
     """Remove a layer that was added."""
-    own = [l for l in person.viewer.layers if l.name.startswith("own")]
+    own = [layer for layer in person.viewer.layers if layer.name.startswith("own")]
     if own:
         person.viewer.layers.remove(person.chance.choice(own))
 

@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,27 +99,37 @@ def use(
         viewer.show()
         viewer.window.resize(1366, 768)
         settle(0.1)
-        person = Person(viewer, some_sessions(Path(folder)))
-        early = 0
-        for number in range(actions):
-            if number == max(actions // 10, 1):
-                early = _memory_at_home(person)
-            troubles.at = f"seed {seed}, action {number}"
-            _try(lambda k=number: person.act(f"{seed}/{k}"), troubles)
-            trace(f"{number} {time.monotonic() - start:.2f} {person.done}")
-            troubles.at += f" ({person.done})"
-            if number % CHECK_EVERY == CHECK_EVERY - 1:
-                _try(lambda: [troubles.hear(what) for what in person.wrong()], troubles)
-        troubles.at = f"seed {seed}, at the end"
-        late = _memory_at_home(person)
-        for what in (*person.wrong(), *wrong_at_last(person)):
-            troubles.hear(what)
+        memory = _act_all(
+            Person(viewer, some_sessions(Path(folder))), actions, seed, troubles, trace
+        )
         viewer.close()
-        del viewer, person
+        del viewer
         wait_until(lambda: not _new(before), _THREADS_END)
     threads = [thread.name for thread in _new(before)]
     seconds = time.monotonic() - start
-    return Figure(actions, seed, seconds, tuple(troubles), (early or late, late), threads)
+    return Figure(actions, seed, seconds, tuple(troubles), memory, threads)
+
+
+def _act_all(
+    person: Person, actions: int, seed: int, troubles: Troubles, trace: Callable[[str], None]
+) -> tuple[int, int]:
+    """Act, and look now and then; return the memory that is taken early and at the end."""
+    start = time.monotonic()
+    early = 0
+    for number in range(actions):
+        if number == max(actions // 10, 1):
+            early = _memory_at_home(person)
+        troubles.at = f"seed {seed}, action {number}"
+        _try(partial(person.act, f"{seed}/{number}"), troubles)
+        trace(f"{number} {time.monotonic() - start:.2f} {person.done}")
+        troubles.at += f" ({person.done})"
+        if number % CHECK_EVERY == CHECK_EVERY - 1:
+            _try(lambda: [troubles.hear(what) for what in person.wrong()], troubles)
+    troubles.at = f"seed {seed}, at the end"
+    late = _memory_at_home(person)
+    for what in (*person.wrong(), *wrong_at_last(person)):
+        troubles.hear(what)
+    return early or late, late
 
 
 def wrong_at_last(person: Person) -> list[str]:
