@@ -32,7 +32,6 @@ def test_none_is_naparis_own():
         for name, keys in default_shortcuts.items()
         if not any(kind in name for kind in ("points", "shape", "surface", "tracks", "vertex"))
         and "activate_add" not in name
-        and not name.startswith("napari:orient_plane")
         and name not in ("napari:activate_direct_mode", "napari:activate_select_mode")
         for key in keys
     }

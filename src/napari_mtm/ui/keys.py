@@ -70,7 +70,7 @@ KEYS = (
     Key("I", "hide what is visible, show what is hidden", lambda c: c.masks.invert()),
     Key("K", "hide nothing", lambda c: c.masks.clear()),
     Key("Q", "paint with the other label", _switch_label),
-    Key("O", "ask the model once", lambda c: c.live.once()),
+    Key("W", "ask the model once", lambda c: c.live.once()),
     Key("G", "switch live on or off", lambda c: c.live.set_on(not c.live.on)),
     Key("Control-Z", "undo", lambda c: c.masks.undo()),
     Key("Control-Shift-Z", "redo", lambda c: c.masks.redo()),
