@@ -16,7 +16,8 @@ def test_the_manifest_at_the_top_is_the_one_that_ships():
     assert (ROOT / "napari.yaml").resolve() == ROOT / "src" / "napari_mtm" / "napari.yaml"
     manifest = PluginManifest.from_file(ROOT / "napari.yaml")
     manifest.validate_imports()
-    assert {w.display_name for w in manifest.contributions.widgets} == {"Session"}
+    names = {w.display_name for w in manifest.contributions.widgets}
+    assert names == {"Session", "Predict", "Traces", "Units"}
     assert {s.key for s in manifest.contributions.sample_data} == {"sample"}
 
 

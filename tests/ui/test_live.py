@@ -50,7 +50,7 @@ def live(qapp, coordinator, until):
     before = engine_threads()
     yield coordinator.live
     assert coordinator.live.close(PATIENCE_MS / 1000)
-    assert engine_threads() <= before
+    until(lambda: engine_threads() <= before)
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ class Live:
         engine = self._started()
         self.doing, self.loading = f"loading {what}…", True
         engine.use(load)
-        self._poll.start()
+        self._listen()
         self.status_changed.emit()
 
     def set_on(self, on: bool) -> None:
@@ -130,7 +130,7 @@ class Live:
         if not self._stale_timer.isActive():
             self._stale_timer.start()
         engine.ask(request)
-        self._poll.start()
+        self._listen()
 
     def ask_if_on(self) -> None:
         """Ask, unless live is switched off; then what is shown is stale."""
@@ -168,7 +168,7 @@ class Live:
         if self._engine is not None:
             self._works[name] = steps
             self._engine.work(name, steps)
-            self._poll.start()
+            self._listen()
 
     def _forget(self, name: str) -> None:
         self._works.pop(name, None)
@@ -198,6 +198,11 @@ class Live:
             self._engine = Engine(self._news.append)
             finalize(self._coordinator.viewer, self._engine.close, 0.0)
         return self._engine
+
+    def _listen(self) -> None:
+        # Started anew it would wait anew, and never hear anything while the mouse paints.
+        if not self._poll.isActive():
+            self._poll.start()
 
     def _look(self) -> None:
         """Hear all that the engine told."""
