@@ -93,12 +93,6 @@ class _Cell:
         if not np.array_equal(outline, self.outline.data):
             put(self.outline, outline)
 
-    def remove_from(self, viewer: "ViewerModel") -> None:
-        """Remove what is left of both layers."""
-        for layer in (self.image, self.outline):
-            if layer in viewer.layers:
-                viewer.layers.remove(layer)
-
 
 class Cells:
     """The layers of one viewer beside its raster, which show the latest answer."""
@@ -195,10 +189,10 @@ class Cells:
         cells, had = tuple(self._cells.values()), self._added
         self._cells, self._added = {}, False
         self._answer = self._baseline = None
-        for cell in cells:
-            self._settled.call(partial(cell.remove_from, self._coordinator.viewer))
-        if had:
+        if had:  # before layers go: napari makes a new grid for each number of cells
             self._coordinator.viewer.canvas.grid.enabled = False
+        self._settled.call(partial(_remove, self._coordinator.viewer, cells))
+        if had:
             self._coordinator.cells_changed.emit()
 
     def _on_removed(self, event: Any) -> None:
@@ -206,7 +200,7 @@ class Cells:
         for name, cell in tuple(self._cells.items()):
             if event.value is cell.image or event.value is cell.outline:
                 del self._cells[name]
-                self._settled.call(partial(cell.remove_from, self._coordinator.viewer))
+                self._settled.call(partial(_remove, self._coordinator.viewer, (cell,)))
                 self._settled.call(self._coordinator.cells_changed.emit)
 
     def _on_visible(self, event: Any = None) -> None:
@@ -240,9 +234,14 @@ class Cells:
     def _draw(self, only: CellName | None = None) -> None:
         """Fill what is hidden with what is predicted; around it is what was recorded."""
         answer, coordinator = self._answer, self._coordinator
-        if answer is None or coordinator.session is None:
+        session, rows = coordinator.session, coordinator.rows
+        if session is None:
             return
-        rows = coordinator.rows
+        if answer is None:
+            shape = (len(rows), session.n_bins)
+            for cell in self._cells.values():
+                cell.draw(np.zeros(shape, np.float32), np.zeros(shape, np.uint8))
+            return
         mask = answer.request.mask
         hidden = mask.hidden[:, rows].T
         observed = answer.reconstruction.counts[0][:, rows].T.astype(np.float32)
@@ -259,6 +258,15 @@ class Cells:
             else:
                 values = np.where(hidden, predicted, observed)
             cell.draw(values, labels)
+
+
+def _remove(viewer: "ViewerModel", cells: tuple[_Cell, ...]) -> None:
+    """Remove what is left of these cells; napari tidies up once for all of them."""
+    left = [part for cell in cells for part in (cell.image, cell.outline) if part in viewer.layers]
+    if left:
+        with viewer.layers.batched_update():
+            for layer in left:
+                viewer.layers.remove(layer)
 
 
 def _fineness(pixels: float) -> int:

@@ -8,7 +8,6 @@ trials moves a few pixels and redraws no layer.
 from typing import Any
 
 import numpy as np
-from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QRectF, Qt
 from qtpy.QtGui import QColor, QCursor, QFont, QFontMetricsF, QMouseEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import QLabel, QMenu, QToolTip, QVBoxLayout, QWidget
@@ -16,6 +15,7 @@ from qtpy.QtWidgets import QLabel, QMenu, QToolTip, QVBoxLayout, QWidget
 from napari_mtm.recording.regions import Region
 from napari_mtm.ui.coordinator import Coordinator, Hover
 from napari_mtm.ui.geometry import Band, View, nice_ticks, spread_labels
+from napari_mtm.ui.mends import forget_old_grids, use_own_context
 from napari_mtm.ui.part_scores import region_score_words, region_scores, unit_score_words
 from napari_mtm.ui.pointing import Choice
 from napari_mtm.ui.trial_text import Event, axis_title, trial_events
@@ -350,19 +350,14 @@ class CanvasFrame(QObject):
         """Keep the gutter beside the canvas, and hide the hover when the cursor leaves."""
         if event is not None and watched is self._canvas:
             if event.type() in (QEvent.Type.Resize, QEvent.Type.Move):
+                forget_old_grids(self._canvas)
                 self._place()
             elif event.type() == QEvent.Type.Leave:
                 self.hover.hide()
         return False
 
     def _on_removing(self, event: Any = None) -> None:
-        """Let napari free what a layer was drawn with where it was drawn.
-
-        It does so at once (0.9), in whichever GL context is current; Mesa crashes at the
-        next drawing where that was not the canvas's own.
-        """
-        if isalive(self._canvas):
-            self._canvas.makeCurrent()
+        use_own_context(self._canvas)
 
     def _on_session(self) -> None:
         open_ = self._coordinator.session is not None
@@ -380,6 +375,7 @@ class CanvasFrame(QObject):
         self.gutter.update()
 
     def _on_cells(self) -> None:
+        forget_old_grids(self._canvas)
         self.events.fit()
         self._coordinator.fit()
         self._on_view()

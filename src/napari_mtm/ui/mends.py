@@ -1,0 +1,41 @@
+"""What napari (0.9) leaves undone around its canvas, done for it."""
+
+from qtpy.compat import isalive
+from qtpy.QtWidgets import QWidget
+
+
+def use_own_context(canvas: QWidget) -> None:
+    """Let what is freed next be freed where it was drawn; to be called before a layer goes.
+
+    Napari frees what a layer was drawn with as soon as the layer is removed, in whichever
+    GL context is current. Mesa crashes at the next drawing where that is not the canvas's.
+    """
+    if isalive(canvas):
+        canvas.makeCurrent()
+
+
+def forget_old_grids(canvas: QWidget) -> None:
+    """Let go of grids that were replaced by others of another shape.
+
+    Napari takes them off the scene, but not off the list of what is laid out: each would
+    stay in memory, and be laid out again whenever the window changes its size.
+    """
+    scene = getattr(canvas, "_vispy_canvas", None)
+    if scene is None:  # closed, or drawn in another way
+        return
+    central = scene.central_widget
+    for grid in tuple(getattr(central, "_widgets", ())):
+        if grid.parent is None:
+            for view in grid.children:
+                _empty(view)
+            central.remove_widget(grid)
+
+
+def _empty(view: object) -> None:
+    """Take out layers that are hidden: napari leaves them in the grid that they were shown in.
+
+    They would refer to a view that is gone, and fail when they are removed.
+    """
+    scene = getattr(view, "scene", None)
+    for node in scene.children if scene is not None else ():
+        node.parent = None

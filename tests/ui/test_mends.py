@@ -1,0 +1,41 @@
+"""What napari leaves undone around its canvas."""
+
+import gc
+
+from qtpy.QtWidgets import QApplication
+from vispy.scene.widgets import Grid
+
+from napari_mtm import load_model
+from napari_mtm.ui.coordinator import coordinator_of
+from napari_mtm.ui.session_dock import show_dock
+from tests.ui.test_docks import until
+
+
+def n_grids() -> int:
+    gc.collect()
+    return sum(type(one) is Grid for one in gc.get_objects())
+
+
+def test_cells_that_come_and_go_leave_no_grids(make_napari_viewer, sample):
+    viewer = make_napari_viewer(show=True)
+    show_dock(viewer)
+    coordinator = coordinator_of(viewer)
+    coordinator.show(sample)
+    coordinator.live.use(lambda: load_model("sample", device="cpu"))
+    until(lambda: coordinator.live.answer is not None)
+    cells, before = coordinator.cells, n_grids()
+    for _ in range(3):
+        for name in ("baseline", "residual"):
+            for shown in (True, False):
+                cells.set_shown(name, shown)
+                QApplication.processEvents()
+    assert n_grids() <= before
+    # Those that are hidden lie in no grid that is gone.
+    viewer.layers.remove(cells.layer("residual"))
+    viewer.layers.remove(cells.layer("baseline"))
+    QApplication.processEvents()
+    assert cells.shown == ("reconstructed",)
+    coordinator.show(sample)
+    QApplication.processEvents()
+    assert n_grids() <= before
+    coordinator.live.close()
