@@ -16,6 +16,7 @@ _MOST = 4000
 """Characters of a trouble that are kept: the end of a traceback says most."""
 
 _NOT_OURS = (
+    "Inconsistent units across layers",  # what napari says of a layer of one's own, in pixels
     "PydanticDeprecatedSince20",  # of napari and its libraries themselves
 )
 

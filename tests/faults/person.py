@@ -23,12 +23,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_mtm.masking.mask import Mask
-from napari_mtm.masking.painting import labels_of
 from napari_mtm.recording.opening import SAMPLE
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.session import Session
-from napari_mtm.ui.cells import CELLS, outline_of
+from napari_mtm.ui.cells import CELLS
 from napari_mtm.ui.coordinator import coordinator_of
 from napari_mtm.ui.docks import show_docks
 from napari_mtm.ui.frame import find_canvas
@@ -46,7 +44,7 @@ _LEFT, _RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton
 _PLAIN = Qt.KeyboardModifier.NoModifier
 _SHIFT = Qt.KeyboardModifier.ShiftModifier
 _CTRL = Qt.KeyboardModifier.ControlModifier
-_KEYS = "HUJIKQOG"
+_KEYS = "HUJIKQWG"
 
 Act = Callable[["Person"], None]
 ACTS: list[Act] = []
@@ -216,7 +214,7 @@ class Person:
         if not self.press("Predict", f"tool_{tool}"):
             self.coordinator.masks.tool = tool
 
-    # -- what must hold ------------------------------------------------------------------
+    # -- how it stands -------------------------------------------------------------------
 
     @property
     def at_rest(self) -> bool:
@@ -239,16 +237,6 @@ class Person:
         return (session is not None and session.widget().jobs.running) or (
             predict is not None and predict.widget().score_panel._jobs.running
         )
-
-    def wrong(self) -> list[str]:
-        """Come to rest, and return what is not as it must be."""
-        if not wait_until(lambda: self.at_rest):
-            return [f"it does not come to rest: {self.coordinator.live.doing}"]
-        settle(0.05)
-        found = [*_wrong_layers(self), *_wrong_answer(self)]
-        if self.other is not None:
-            found += [f"in the other viewer: {what}" for what in self.other.wrong()]
-        return found
 
     def come_home(self) -> None:
         """Go back to where we began: the sample anew, nothing of one's own, all docks."""
@@ -275,86 +263,6 @@ class Person:
         wait_until(lambda: self.session is not None and self.session.simulated)
         load(coordinator, "sample")
         wait_until(lambda: self.at_rest)
-
-
-def _wrong_layers(person: Person) -> list[str]:
-    """What of the layers does not belong to what is open."""
-    coordinator, layers = person.coordinator, person.viewer.layers
-    mask, session = coordinator.masks.layer, person.session
-    ours = [layer for layer in layers if _is_ours(layer)]
-    if session is None:
-        return [f"no session is open, but there are {ours}"] if ours else []
-    cells = [coordinator.cells._cells[n] for n in CELLS if n in coordinator.cells._cells]
-    parts = [part for cell in cells for part in (cell.image, cell.outline)]
-    wanted = [coordinator.layer, mask, *parts]
-    if {id(one) for one in ours} != {id(one) for one in wanted}:
-        return [f"there are the layers {ours}, not {wanted}"]
-    wrong = []
-    drawn = coordinator.masks.painting.labels(coordinator.trial)[:, coordinator.rows].T
-    if not np.array_equal(mask.data, drawn):
-        wrong.append("what is painted is not what is hidden")
-    for layer in (mask, *(p for c in cells if c.image.visible for p in (c.image, c.outline))):
-        fine = np.array(layer.data.shape) / drawn.shape  # outlines are finer
-        if (fine % 1).any() or ((fine > 1).any() and "outline" not in layer.name):
-            wrong.append(f"{layer.name} is {layer.data.shape}, not {drawn.shape}")
-        if not np.allclose(layer.scale * fine, coordinator.layer.scale[1:]):
-            wrong.append(f"{layer.name} lies beside the raster")
-    return wrong
-
-
-def _wrong_answer(person: Person) -> list[str]:
-    """How the answer, and what is drawn of it, differ from what was asked for last."""
-    coordinator, session = person.coordinator, person.session
-    live, masks = coordinator.live, coordinator.masks
-    if session is None or not live.on or not live._fits():
-        return []
-    if live.answer is None:
-        return ["there is no answer"]
-    request = live.answer.request
-    wanted = masks.mask
-    wrong = []
-    if request.session is not session:
-        wrong.append("the answer is of another session")
-    elif not (
-        np.array_equal(request.mask.hidden, wanted.hidden)
-        and np.array_equal(request.mask.scored, wanted.scored)
-        and request.mask.asked == wanted.asked
-    ):
-        wrong.append(f"the answer hides {request.mask.describe()}, not {wanted.describe()}")
-    if (request.trial, request.prompt) != (coordinator.trial, masks.prompt):
-        wrong.append("the answer is of another trial or prompt")
-    if live.whole is None or not live.whole.done:
-        wrong.append("the test trials are not scored")
-    if wrong:
-        return wrong
-    return _wrong_picture(person, wanted)
-
-
-def _is_ours(layer: Any) -> bool:
-    return any(str(key).startswith("napari_mtm") for key in layer.metadata)
-
-
-def _wrong_picture(person: Person, wanted: Mask) -> list[str]:
-    """How what is drawn of an answer differs from what it says."""
-    coordinator, session, live = person.coordinator, person.session, person.coordinator.live
-    assert session is not None
-    assert live.answer is not None
-    wrong = []
-    rows, hidden = coordinator.rows, wanted.hidden
-    observed = session.counts[coordinator.trial]
-    rates = live.answer.reconstruction.rates[0]
-    expected = np.where(hidden, rates, observed)[:, rows].T
-    cell = coordinator.cells._cells.get("reconstructed")
-    if cell is not None and cell.image.visible:
-        if not np.allclose(cell.image.data, expected):
-            wrong.append("what is drawn is not what was answered")
-        outlined = labels_of(wanted)[:, rows].T
-        fine = tuple(n // m for n, m in zip(cell.outline.data.shape, outlined.shape, strict=True))
-        if not np.array_equal(cell.outline.data, outline_of(outlined, fine)):
-            wrong.append("what is outlined is not what is hidden")
-        if cell.image.opacity != 1:
-            wrong.append("what is new is drawn as old")
-    return wrong
 
 
 # -- painting ----------------------------------------------------------------------------

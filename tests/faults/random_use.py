@@ -33,6 +33,7 @@ from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.store import save_session
 from napari_mtm.ui.launch import window
+from tests.faults.holding import wrong, wrong_at_last
 from tests.faults.listening import Troubles, listening
 from tests.faults.person import Person, settle, wait_until
 
@@ -124,25 +125,12 @@ def _act_all(
         trace(f"{number} {time.monotonic() - start:.2f} {person.done}")
         troubles.at += f" ({person.done})"
         if number % CHECK_EVERY == CHECK_EVERY - 1:
-            _try(lambda: [troubles.hear(what) for what in person.wrong()], troubles)
+            _try(lambda: [troubles.hear(what) for what in wrong(person)], troubles)
     troubles.at = f"seed {seed}, at the end"
     late = _memory_at_home(person)
-    for what in (*person.wrong(), *wrong_at_last(person)):
+    for what in (*wrong(person), *wrong_at_last(person)):
         troubles.hear(what)
     return early or late, late
-
-
-def wrong_at_last(person: Person) -> list[str]:
-    """Ask the model itself what it should have answered, and say what differs."""
-    coordinator, session = person.coordinator, person.session
-    live, masks = coordinator.live, coordinator.masks
-    if session is None or live.model is None or live.answer is None:
-        return ["there is nothing to compare with at the end"]
-    asked = live.model.reconstruct(
-        session, masks.mask, [coordinator.trial], task=masks.prompt, decode=False
-    )
-    same = np.allclose(asked.rates, live.answer.reconstruction.rates, rtol=1e-3, atol=1e-5)
-    return [] if same else ["the last answer does not belong to the last mask"]
 
 
 def _try(act: Callable[[], Any], troubles: Troubles) -> None:

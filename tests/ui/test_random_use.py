@@ -1,0 +1,32 @@
+"""A short run of the program used at random; `tests.faults.random_use` does it for an hour."""
+
+import warnings
+
+from qtpy.QtCore import QTimer, qWarning
+
+from tests.faults.listening import listening
+from tests.faults.person import settle
+from tests.faults.random_use import use
+
+
+def test_random_use_breaks_nothing(qapp):
+    with listening() as troubles:
+        figure = use(60, 11, troubles)
+    assert list(figure.troubles) == []
+    assert list(figure.threads) == []
+    assert figure.actions == 60
+
+
+def test_what_goes_wrong_is_heard(qapp):
+    def break_() -> None:
+        raise RuntimeError("an exception")
+
+    with listening() as troubles:
+        QTimer.singleShot(0, break_)
+        settle(0.01)
+        warnings.warn("a warning", stacklevel=1)
+        qWarning(b"a word of Qt")
+    assert [
+        any(what in trouble for trouble in troubles)
+        for what in ("an exception", "a warning", "a word of Qt")
+    ] == [True] * 3
