@@ -353,7 +353,7 @@ def test_a_model_that_does_not_load_can_be_loaded_again(told):
 
     engine.use(broken)
     (failed,) = told.wait(Failed)
-    assert failed.of is None
+    assert failed.of is broken
     assert str(failed.error) == "no such file"
     settle(engine)
     request = ask(engine, 3)

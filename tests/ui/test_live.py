@@ -190,6 +190,35 @@ def test_a_model_is_loaded_off_the_qt_thread(live, model, until):
     assert threads[0] is not threading.current_thread()
 
 
+def test_of_two_models_the_one_that_was_asked_for_last_is_used(live, model, until):
+    begun, gate = threading.Event(), Gate()
+
+    def slow():
+        begun.set()
+        gate()
+        return load_model("pretrained", device="cpu")
+
+    gate.shut()
+    live.use(slow, "the first")
+    assert begun.wait(PATIENCE_MS / 1000)
+    live.use(lambda: model, "the second")
+    used = []
+    live.status_changed.connect(lambda: used.append(live.model))
+    gate.open()
+    until(lambda: not live.loading)
+    assert set(used) == {model}
+    assert (live.model, live.name, live.doing) == (model, "the second", "")
+
+
+def test_where_edits_apply_is_no_reason_to_score_anew(asked, coordinator, until):
+    until(lambda: asked.whole is not None and asked.whole.done)
+    whole, answer = asked.whole, asked.answer
+    coordinator.masks.everywhere = False
+    assert asked.whole is whole
+    assert asked.answer is answer
+    assert not asked.stale
+
+
 def test_an_answer_is_what_the_model_says(asked, model, coordinator, until, viewer):
     masks = coordinator.masks
     for trial, edit in (

@@ -582,14 +582,15 @@ def test_stepping_through_trials_is_no_edit(viewer, masks):
 
 
 def test_options_are_told_once(masks):
-    heard = listen(masks.options_changed)
+    everywhere, prompt = listen(masks.everywhere_changed), listen(masks.prompt_changed)
     masks.everywhere = True
     masks.prompt = None
-    assert not heard.called
+    assert not everywhere.called
+    assert not prompt.called
     masks.everywhere = False
     masks.prompt = "causal"
     masks.prompt = "causal"
-    assert heard.call_count == 2
+    assert everywhere.call_count == prompt.call_count == 1
 
 
 # Sessions that come and go

@@ -158,6 +158,8 @@ def test_the_model_of_the_sample_is_there_by_itself(asked, coordinator, sample):
     assert coordinator.live.model.knows(sample)
     assert "default on cpu" in asked.model_panel.status.text()
     assert "ms" in asked.model_panel.status.text()
+    assert asked.model_panel.model_button.text() == "Fine-tuned on the sample"
+    assert asked.score_panel.notes.isHidden()
     assert coordinator.cells.shown == ("reconstructed", "residual")
 
 
@@ -210,6 +212,20 @@ def test_a_session_that_the_model_does_not_fit(asked, coordinator, viewer):
     assert coordinator.cells.shown == ()
     click(asked.hide_panel.invert_button)
     assert coordinator.masks.mask.hidden.all()
+
+
+def test_a_session_that_the_model_does_not_know_is_noted_beside_the_scores(
+    asked, coordinator, sample
+):
+    counts = sample.counts[:, :, :9]
+    coordinator.show(Session.from_counts(counts, sample.units["region"][:9], id="another"))
+    until(lambda: coordinator.live.answer is not None)
+    notes = asked.score_panel.notes
+    assert not notes.isHidden()
+    assert notes.text().startswith("The model is not fine-tuned on another")
+    coordinator.show(sample)
+    until(lambda: coordinator.live.answer is not None)
+    assert notes.isHidden()
 
 
 def test_keys_are_listed(dock, qtbot):

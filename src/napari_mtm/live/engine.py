@@ -34,6 +34,7 @@ Predict: TypeAlias = Callable[
 ]
 """Rates of some trials, (trials, bins, units), from what `hidden` (bins, units) leaves visible."""
 Steps: TypeAlias = Callable[["Model"], Iterator[object]]
+Load: TypeAlias = Callable[[], "Model"]
 
 _numbers = count(1)
 
@@ -55,9 +56,10 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """The model that was asked for is ready."""
+    """A model that was asked for is ready."""
 
     model: "Model"
+    load: Load
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +119,7 @@ class _Visible:
 class Failed:
     """Something went wrong with a request, a background work, or loading the model."""
 
-    of: "Request | Steps | None"
+    of: "Request | Steps | Load"
     error: Exception
 
 
@@ -135,7 +137,7 @@ class Engine:
     def __init__(self, tell: Callable[[News], None]) -> None:
         self._tell = tell
         self._wake = threading.Condition()
-        self._load: Callable[[], Model] | None = None
+        self._load: Load | None = None
         self._request: Request | None = None
         self._decoding: Request | None = None
         self._works: dict[str, Steps] = {}
@@ -162,7 +164,7 @@ class Engine:
                 or self._running
             )
 
-    def use(self, load: Callable[[], "Model"]) -> None:
+    def use(self, load: Load) -> None:
         """Load a model on the engine's thread, and answer with it from then on."""
         with self._wake:
             self._load = load
@@ -250,14 +252,14 @@ class Engine:
             return self._step
         return None
 
-    def _take(self, load: Callable[[], "Model"]) -> None:
+    def _take(self, load: Load) -> None:
         try:
             model = load()
         except Exception as error:  # noqa: BLE001  told to the listener
-            self._tell(Failed(None, error))
+            self._tell(Failed(load, error))
             return
         self._model, self._visible = model, None
-        self._tell(Loaded(model))
+        self._tell(Loaded(model, load))
 
     def _answer(self, request: Request) -> None:
         assert self._model is not None

@@ -144,7 +144,8 @@ class HidePanel(QGroupBox):
         coordinator.selected.connect(self._on_selected)
         masks.changed.connect(self._on_mask)
         masks.stroked.connect(self._on_mask)
-        masks.options_changed.connect(self._on_mask)
+        masks.everywhere_changed.connect(self._on_mask)
+        masks.prompt_changed.connect(self._on_mask)
         masks.tool_changed.connect(self._on_tool_changed)
 
     def _session(self) -> Session:

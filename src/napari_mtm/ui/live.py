@@ -15,6 +15,7 @@ from napari_mtm.live.engine import (
     Engine,
     Failed,
     Finished,
+    Load,
     Loaded,
     News,
     Predict,
@@ -66,9 +67,11 @@ class Live:
         self._session: Session | None = None
         self._wanted: Request | None = None
         self._pending = False
+        self._load: Load | None = None
+        self._loading_name = ""
         self.model: Model | None = None
+        self.name = ""
         self.doing = ""
-        self.loading = False
         self.on = True
         self.answer: Answer | None = None
         self._scores: Scores | None = None
@@ -79,7 +82,12 @@ class Live:
         coordinator.trial_changed.connect(self.ask_if_on)
         coordinator.masks.changed.connect(self._on_mask)
         coordinator.masks.stroked.connect(self._on_stroke)
-        coordinator.masks.options_changed.connect(self._on_mask)
+        coordinator.masks.prompt_changed.connect(self._on_mask)
+
+    @property
+    def loading(self) -> bool:
+        """Whether a model is on its way."""
+        return self._load is not None
 
     @property
     def stale(self) -> bool:
@@ -99,10 +107,11 @@ class Live:
         """Requests that a newer one took the place of."""
         return self._engine.dropped if self._engine is not None else 0
 
-    def use(self, load: "Callable[[], Model]", what: str = "the model") -> None:
+    def use(self, load: Load, name: str = "a model") -> None:
         """Load a model off the Qt thread, and ask it from then on."""
         engine = self._started()
-        self.doing, self.loading = f"loading {what}…", True
+        self._load, self._loading_name = load, name
+        self.doing = f"Loading: {name}…"
         engine.use(load)
         self._listen()
         self.status_changed.emit()
@@ -305,11 +314,7 @@ class Live:
         if self._engine is None:
             return
         if isinstance(news, Loaded):
-            self.model, self.doing, self.loading = news.model, "", False
-            for name in tuple(self._works):
-                self._forget(name)  # it is at work on the model that was there before
-            self._prepare()
-            self.status_changed.emit()
+            self._on_loaded(news)
         elif isinstance(news, Answer):
             self._on_answer(news)
         elif isinstance(news, Decoded):
@@ -327,6 +332,16 @@ class Live:
                 self._forget_whole()
         else:
             self._on_failure(news)
+
+    def _on_loaded(self, loaded: Loaded) -> None:
+        if loaded.load is not self._load:
+            return  # another is on its way already
+        self.model, self.name, self.doing = loaded.model, self._loading_name, ""
+        self._load = None
+        for name in tuple(self._works):
+            self._forget(name)  # it is at work on the model that was there before
+        self._prepare()
+        self.status_changed.emit()
 
     def _on_answer(self, answer: Answer) -> None:
         """Show an answer, though a newer request may wait, if it is of what is on screen."""
@@ -359,8 +374,8 @@ class Live:
                 heard(step.value)
 
     def _on_failure(self, failed: Failed) -> None:
-        if failed.of is None:
-            self.loading = False
+        if failed.of is self._load:
+            self._load = None
         elif isinstance(failed.of, Request):
             answered = self.answer.request if self.answer is not None else None
             if failed.of not in (self._wanted, answered):

@@ -47,8 +47,8 @@ class MaskEditor:
     """Something else is hidden, on this trial or on another."""
     stroked = Signal()
     """A stroke goes on, and hides something else already, or was given up."""
-    options_changed = Signal()
-    """`everywhere` or `prompt` changed."""
+    everywhere_changed = Signal()
+    prompt_changed = Signal()
     tool_changed = Signal()
     """Another tool, or another label, is painted with."""
 
@@ -85,7 +85,7 @@ class MaskEditor:
     def everywhere(self, everywhere: bool) -> None:
         if everywhere != self._everywhere:
             self._everywhere = everywhere
-            self.options_changed.emit()
+            self.everywhere_changed.emit()
 
     @property
     def prompt(self) -> Task | None:
@@ -96,7 +96,7 @@ class MaskEditor:
     def prompt(self, prompt: Task | None) -> None:
         if prompt != self._prompt:
             self._prompt = prompt
-            self.options_changed.emit()
+            self.prompt_changed.emit()
 
     @property
     def tool(self) -> str:

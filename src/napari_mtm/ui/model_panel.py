@@ -1,6 +1,7 @@
 """Which model is asked, when, and what is shown of its answers."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QGroupBox, QHBoxLayout, QMenu
 from napari_mtm.live.engine import Answer
 from napari_mtm.ui.cells import CELLS, CellName
 from napari_mtm.ui.coordinator import Coordinator
-from napari_mtm.ui.models import load, load_fitting
+from napari_mtm.ui.models import NAMES, load, load_fitting
 from napari_mtm.ui.parts import button, text
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ class ModelPanel(QGroupBox):
         self._coordinator = coordinator
         self.model_button = button("model", "Choose a model", "Which weights are asked")
         menu = QMenu(self.model_button)
-        menu.addAction("Fine-tuned on the sample", self._on_sample)
-        menu.addAction("Pretrained on simulated animals", self._on_pretrained)
+        for source, name in NAMES.items():
+            menu.addAction(name, partial(load, coordinator, source))
         menu.addAction("Open weights…", self._on_open_weights)
         self.model_button.setMenu(menu)
         self.live = QCheckBox("Live", objectName="live")
@@ -74,16 +75,11 @@ class ModelPanel(QGroupBox):
         live = self._coordinator.live
         with QSignalBlocker(self.live):
             self.live.setChecked(live.on)
+        self.model_button.setText(live.name or "Choose a model")
         self.once_button.setEnabled(live.model is not None)
         for box in self.cells.values():
             box.setEnabled(live.model is not None)
         self.status.setText(_status(live.doing, live.model, live.answer, live.dropped, live.stale))
-
-    def _on_sample(self) -> None:
-        load(self._coordinator, "sample")
-
-    def _on_pretrained(self) -> None:
-        load(self._coordinator, "pretrained")
 
     def _on_open_weights(self) -> None:
         path, _ = QFileDialog.getOpenFileName(
@@ -105,10 +101,7 @@ def _status(
         parts.append(f"{dropped} dropped")
     if stale:
         parts.append("asking…")
-    lines = [", ".join(parts)]
-    if answer is not None:
-        lines.extend(answer.reconstruction.notes)
-    return "\n".join(lines)
+    return ", ".join(parts)
 
 
 def _shower(show: Callable[[CellName, bool], None], name: CellName) -> Callable[[bool], None]:

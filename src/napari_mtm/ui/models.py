@@ -1,5 +1,6 @@
 """Which model a viewer asks: the shipped ones by name, others by path."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_mtm.live.engine import use_threads
@@ -9,6 +10,13 @@ from napari_mtm.ui.preferences import preferences
 if TYPE_CHECKING:
     from napari_mtm.model.model import Model
     from napari_mtm.ui.coordinator import Coordinator
+
+
+NAMES = {
+    "sample": "Fine-tuned on the sample",
+    "pretrained": "Pretrained on simulated animals",
+}
+"""The models that are shipped, and what people call them."""
 
 
 def load(coordinator: "Coordinator", source: str) -> None:
@@ -21,7 +29,7 @@ def load(coordinator: "Coordinator", source: str) -> None:
         use_threads(chosen.threads)
         return load_model(source, device=chosen.device)
 
-    coordinator.live.use(work, _NAMES.get(source, source))
+    coordinator.live.use(work, NAMES.get(source) or Path(source).stem)
 
 
 def load_fitting(coordinator: "Coordinator") -> None:
@@ -30,6 +38,3 @@ def load_fitting(coordinator: "Coordinator") -> None:
     if session is None or live.model is not None or live.loading:
         return
     load(coordinator, "sample" if session.id == find_files(SAMPLE).id else "pretrained")
-
-
-_NAMES = {"sample": "the model of the sample", "pretrained": "the pretrained model"}

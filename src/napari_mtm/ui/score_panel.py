@@ -25,12 +25,15 @@ class ScorePanel(QGroupBox):
         self._baseline_score = float("nan")
         self.trial_score = text("trial_score")
         self.whole_score = text("whole_score")
+        self.notes = text("notes")
+        self.notes.hide()
         self.baseline = QComboBox(objectName="baseline")
         for name, words in _BASELINES.items():
             self.baseline.addItem(words, name)
         self.baseline.setToolTip("What the model's score is shown beside")
         self.fitting = text("fitting")
         lines = QVBoxLayout(self)
+        lines.addWidget(self.notes)
         lines.addWidget(self.trial_score)
         lines.addWidget(self.whole_score)
         beside = QHBoxLayout()
@@ -53,6 +56,7 @@ class ScorePanel(QGroupBox):
         self.fitting.hide()
         self.setVisible(self._coordinator.session is not None)
         self.trial_score.clear()
+        self.notes.hide()
         self._on_scored()
         self._fit_baseline()
 
@@ -78,6 +82,9 @@ class ScorePanel(QGroupBox):
         name = _SHORT[self.baseline.currentData()]
         score = self._coordinator.live.scores.bps_pooled
         self.trial_score.setText(trial_score_words(answer, score, self._baseline_score, name))
+        notes = answer.reconstruction.notes
+        self.notes.setText("\n".join(notes))
+        self.notes.setVisible(bool(notes))
 
     def _on_scored(self) -> None:
         name = _SHORT[self.baseline.currentData()]
