@@ -40,6 +40,7 @@ Trained = Literal[
     "default",
     "default, pretrained on 2",
     "default, pretrained",
+    "default, pretrained, a third of the steps",
     "default, few trials",
     "default, pretrained, few trials",
 ]
@@ -48,6 +49,9 @@ Arm = Trained | Reference
 
 TRAINED: tuple[Trained, ...] = get_args(Trained)
 REFERENCES: tuple[Reference, ...] = get_args(Reference)
+
+ONCE: tuple[Trained, ...] = ("mtm, no prompt", "default, pretrained on 2")
+"""Arms that are trained with one seed, to save time for those with more."""
 
 _LOOKS = 12
 
@@ -66,7 +70,7 @@ class Scale:
     units, trials
         Of each simulated animal.
     seeds
-        Trainings of each model on each held-out animal.
+        Trainings of each model on each held-out animal, but of those in `ONCE`.
     steps, paper_steps, pretraining_steps
         Of each training of our network on a held-out animal, of the paper's, which needs
         more, and of pretraining. Of the first two the weights are kept that do best on the
@@ -186,7 +190,8 @@ class _Comparison:
             settings = replace(settings, seed=seed)
             model = new_model(session, "published", sizes=sizes, seed=seed, device=self.device)
         else:
-            steps = scale.steps // 3 if arm.endswith("few trials") else scale.steps
+            short = arm.endswith(("few trials", "a third of the steps"))
+            steps = scale.steps // 3 if short else scale.steps
             settings = Settings(steps=steps, seed=seed)
             if arm.startswith("default, pretrained"):
                 n = min(2, self.n_others) if arm.endswith("on 2") else self.n_others
@@ -263,7 +268,7 @@ def compare(
     first = [
         _Pretraining(some, seed, scale, out, device)
         for seed in range(scale.seeds)
-        for some in ([others, others[:2]] if len(others) > 2 else [others])
+        for some in ([others, others[:2]] if len(others) > 2 and seed == 0 else [others])
     ]
     for _ in _all_done(first, workers, part(progress, 0.0, 0.2), "pretrained"):
         pass
@@ -288,7 +293,8 @@ def _asked(held_out: Sequence[Session], scale: Scale) -> Iterator[tuple[Arm, Ses
     for seed in range(scale.seeds):
         for session in held_out:
             for trained in TRAINED:
-                yield trained, session, seed
+                if seed == 0 or trained not in ONCE:
+                    yield trained, session, seed
 
 
 _Job = TypeVar("_Job", _Pretraining, _Comparison)
