@@ -365,7 +365,7 @@ def test_what_hiding_costs_in_words(dock, small):
     # 6 of 7 and 4 of 7 are right; always "right" would be right on 4 of 7.
     assert "86% → 57%" in words
     assert "−29 points" in words
-    assert "chance 57%" in words
+    assert ">57% </tr>" in words
     # The mean is worth 0.
     assert "1.00 → 0.00" in words
     assert "−1.00" in words
@@ -373,7 +373,7 @@ def test_what_hiding_costs_in_words(dock, small):
         trace = small.behaviour[name]
         truth, course = trace[[0, 1, 2, 3, 9, 10, 11]], trace[small.split().train].mean(axis=0)
         r2 = 1 - ((truth - course) ** 2).sum() / ((truth - truth.mean()) ** 2).sum()
-        assert f"chance {r2:.2f}".replace("-", "−") in words
+        assert f">{r2:.2f} </tr>".replace("-", "−") in words
     whisker = np.array([0, 1, 2, 3, 9, 10, 11])
     spread = whisker.var()
     expected = 1 - 1 / spread, 1 - 36 / spread

@@ -63,19 +63,22 @@ def cost_words(found: list[Cost], whole: "WholeScores") -> str:
     trials = f"{total} test trials" if whole.done else f"{n} of {total} test trials"
     if not found:
         return f"{trials}: behaviour is not decoded, there are no readouts for this session yet."
-    rows = "".join(_cost_row(cost) for cost in found)
-    return f"<b>{trials}</b>, nothing hidden → with the mask<table>{rows}</table>"
+    rows = [("", "nothing hidden → mask", "", "chance"), *map(_cost_row, found)]
+    return f"<b>{trials}</b><table>{''.join(map(_table_row, rows))}</table>"
 
 
-def _cost_row(cost: Cost) -> str:
+def _cost_row(cost: Cost) -> tuple[str, ...]:
     drop = cost.visible - cost.masked
     if cost.name == "choice":
         change = f"{cost.visible:.0%} → {cost.masked:.0%}"
-        rest = (f"{_signed(-100 * drop, 0)} points", f"chance {cost.chance:.0%}")
+        rest = (f"{_signed(-100 * drop, 0)} points", f"{cost.chance:.0%}")
     else:
         change = f"{_signed(cost.visible, 2, plus='')} → {_signed(cost.masked, 2, plus='')}"
-        rest = (_signed(-drop, 2), f"chance {_signed(cost.chance, 2, plus='')}")
-    cells = (_NAMES[cost.name], change, *rest)
+        rest = (_signed(-drop, 2), _signed(cost.chance, 2, plus=""))
+    return _NAMES[cost.name], change, *rest
+
+
+def _table_row(cells: tuple[str, ...]) -> str:
     return "<tr>" + "".join(f'<td style="{_CELL}">{c}</td>' for c in cells) + "</tr>"
 
 
