@@ -218,6 +218,13 @@ def test_a_file_cut_short_is_named(alf, file):
         read(alf)
 
 
+def test_a_file_that_holds_one_number_is_named(alf):
+    path = alf / "alf" / "probe00/pykilosort/spikes.times.npy"
+    np.save(path, np.float64(3))
+    with pytest.raises(SourceError, match=r"spikes.times.npy is damaged .* one number"):
+        read(alf)
+
+
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

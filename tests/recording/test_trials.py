@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from napari_mtm.errors import SourceError
 from napari_mtm.recording.trials import chose_right, select_trials, signed_contrast
 from tests.conftest import trials
 
@@ -58,6 +59,12 @@ def test_windows_must_lie_in_the_recording():
 def test_criteria_without_their_column_are_left_out():
     table = trials(4)[["stimOn_times", "choice"]]
     assert select_trials(table, "stimOn_times", WINDOW, WHOLE).keep.all()
+
+
+def test_words_in_place_of_numbers_are_named():
+    table = trials(2).assign(choice=["left", "right"])
+    with pytest.raises(SourceError, match=r"trials.choice holds something else than numbers"):
+        select_trials(table, "stimOn_times", WINDOW, WHOLE)
 
 
 def test_contrast_keeps_its_side():

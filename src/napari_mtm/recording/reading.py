@@ -393,6 +393,8 @@ def _preference(collection: str) -> tuple[int, int, str]:
 def _array(path: Path) -> npt.NDArray[Any]:
     """Read an npy file, memory-mapped: the larger ones are read in part only."""
     array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.ndim == 0:
+        raise ValueError("it holds one number where there should be many")
     return array.ravel() if array.ndim == 2 and array.shape[1] == 1 else array
 
 

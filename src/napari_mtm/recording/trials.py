@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from napari_mtm.errors import SourceError
+
 MIN_REACTION_TIME = 0.08
 MAX_REACTION_TIME = 2.0
 MAX_FEEDBACK_DELAY = 10.0
@@ -68,7 +70,10 @@ def column(trials: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
     """Return a column as floats; all NaN where the table lacks it."""
     if name not in trials:
         return np.full(len(trials), np.nan)
-    return np.asarray(trials[name], dtype=np.float64)
+    try:
+        return np.asarray(trials[name], dtype=np.float64)
+    except (TypeError, ValueError):
+        raise SourceError(f"trials.{name} holds something else than numbers.") from None
 
 
 def reaction_times(trials: pd.DataFrame) -> npt.NDArray[np.float64]:

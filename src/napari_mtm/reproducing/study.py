@@ -4,9 +4,9 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, field, replace
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
@@ -19,6 +19,7 @@ from napari_mtm.masking.tasks import SCORES, Score
 from napari_mtm.metrics import tally
 from napari_mtm.model.model import Model, new_model
 from napari_mtm.model.network import DefaultSizes, PublishedSizes
+from napari_mtm.processes import pool
 from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.store import replacing
@@ -315,17 +316,11 @@ def _all_done(
             told(k + 1)
         return
     threads = max((os.cpu_count() or 1) // workers, 1)
-    context = get_context("spawn")
-    with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=torch.set_num_threads, initargs=(threads,)
-    ) as pool:
-        tasks = [pool.submit(_work, job) for job in jobs]
-        try:
-            for k, task in enumerate(as_completed(tasks)):
-                yield task.result()
-                told(k + 1)
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with pool(workers, partial(torch.set_num_threads, threads)) as processes:
+        tasks = [processes.submit(_work, job) for job in jobs]
+        for k, task in enumerate(as_completed(tasks)):
+            yield task.result()
+            told(k + 1)
 
 
 def _work(job: _Pretraining | _Comparison) -> Result | None:

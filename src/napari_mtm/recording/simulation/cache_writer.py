@@ -6,10 +6,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from uuid import UUID, uuid3
 
@@ -17,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from napari_mtm.errors import SourceError
+from napari_mtm.processes import pool
 from napari_mtm.progress import Progress, silent
 from napari_mtm.recording.simulation.animal import LAB, PROBES, Animal, Recipe, simulate_animal
 
@@ -69,12 +69,9 @@ def _simulate_all(
     if workers == 1:
         yield from (_write_animal(folder, recipe, n) for n in numbers)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        tasks = [pool.submit(_write_animal, folder, recipe, n) for n in numbers]
-        try:
-            yield from (task.result() for task in as_completed(tasks))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with pool(workers) as running:
+        tasks = [running.submit(_write_animal, folder, recipe, n) for n in numbers]
+        yield from (task.result() for task in as_completed(tasks))
 
 
 @contextmanager
