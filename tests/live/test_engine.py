@@ -215,6 +215,29 @@ def test_nothing_is_decoded_while_something_newer_waits(engine, told, model):
     assert {call[3][0] for call in model.decoded()} == {1}
 
 
+def test_rates_alone_are_told_where_no_more_is_wanted(engine, told, model):
+    model.at_rates.open()
+    ask(engine, 0, decode=False)
+    told.wait(Answer)
+    ask(engine, 1)
+    (decoded,) = told.wait(Decoded)
+    assert decoded.request.trial == 1
+    assert not engine.busy
+
+
+def test_decoding_waits_for_the_next_move_of_a_stroke(engine, told, model, monkeypatch):
+    monkeypatch.setattr("napari_mtm.live.engine.DECODE_SECONDS", 0.5)
+    model.at_rates.open()
+    ask(engine, 0)
+    told.wait(Answer)
+    last = ask(engine, 1)
+    asked = time.perf_counter()
+    (decoded,) = told.wait(Decoded)
+    assert decoded.request is last
+    assert told.time_of(decoded) - asked > 0.45
+    assert {call[3][0] for call in model.decoded()} == {1}
+
+
 def test_what_is_being_decoded_is_told_though_something_newer_came(engine, told, model):
     model.at_rates.open()
     model.at_behaviour = Gate()

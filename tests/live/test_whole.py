@@ -45,6 +45,28 @@ def painted() -> Painting:
     )
 
 
+def test_what_is_decoded_of_everything_is_kept_for_the_next_painting(monkeypatch):
+    decode, asked = MODEL.decode, []
+
+    def listened(session, mask, trials, **options):
+        asked.append((mask.hidden.any(), list(trials)))
+        return decode(session, mask, trials, **options)
+
+    monkeypatch.setattr(MODEL, "decode", listened)
+    seen = {}
+    *_, first = score_whole(MODEL, SESSION, painted(), TRIALS[:6], seen=seen)
+    assert sorted(seen) == sorted(TRIALS[:6])
+    asked.clear()
+    other = Painting.of(Mask.region(SESSION, "LP"))
+    *_, kept = score_whole(MODEL, SESSION, other, TRIALS, seen=seen)
+    assert not any(hides for hides, _ in asked)
+    assert sorted(t for _, some in asked for t in some) == sorted(TRIALS[6:])
+    *_, anew = score_whole(MODEL, SESSION, other, TRIALS)
+    for name, trace in anew.visible.items():
+        np.testing.assert_allclose(kept.visible[name], trace, atol=1e-5)
+        np.testing.assert_allclose(first.visible[name][0], trace[0], atol=1e-5)
+
+
 def by_hand(rates: dict[int, np.ndarray], painting: Painting, units=None) -> float:
     """Bits per spike pooled: the gain over each unit's mean count, over all spikes.
 

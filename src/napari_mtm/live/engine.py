@@ -5,9 +5,11 @@ What it finds is told to one listener, on the engine's thread.
 
 import atexit
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -25,8 +27,14 @@ if TYPE_CHECKING:
     from napari_mtm.model.readouts import Readouts
     from napari_mtm.model.reconstruction import Reconstruction
 
-IDLE_SECONDS = 0.15
-"""How long after a request background work waits, so that the next stroke finds the engine free."""
+DECODE_SECONDS, IDLE_SECONDS = 0.05, 0.4
+"""How long after a request decoding and background work wait.
+
+The next move of a stroke, and the next stroke, find the engine free.
+"""
+
+_TURN = 1e-4
+"""Seconds between turns of threads while a request is answered."""
 
 Traces: TypeAlias = Mapping[str, npt.NDArray[np.float32]]
 Predict: TypeAlias = Callable[
@@ -43,7 +51,8 @@ _numbers = count(1)
 class Request:
     """What is asked: one trial under one mask; `prompt` None for the mask's own.
 
-    A `baseline` is asked for the same, after the model.
+    A `baseline` is asked for the same, after the model. Without `decode` rates are all that
+    is wanted.
     """
 
     session: Session
@@ -51,6 +60,7 @@ class Request:
     trial: int
     prompt: Task | None = None
     baseline: Predict | None = None
+    decode: bool = True
     number: int = field(default_factory=lambda: next(_numbers))
 
 
@@ -131,7 +141,7 @@ class Engine:
 
     A newer request takes the place of one that waits. An answer is always told with its
     request, so that a listener can tell what is no longer wanted. Each request is answered
-    with rates first; behaviour is decoded after that, unless something newer waits.
+    with rates first; behaviour is decoded after that, unless something newer comes.
     """
 
     def __init__(self, tell: Callable[[News], None]) -> None:
@@ -227,13 +237,15 @@ class Engine:
                 if task is not None:
                     self._at_work = True
                     return task
-                background = self._model is not None and (self._works or self._running)
-                self._wake.wait(self._rest() if background else None)
+                self._wake.wait(self._rest() if self._model is not None else None)
         return None
 
-    def _rest(self) -> float:
-        """Seconds until background work may go on."""
-        return self._asked_at + IDLE_SECONDS - time.perf_counter()
+    def _rest(self) -> float | None:
+        """Seconds until what can wait may be done; None where there is nothing."""
+        if self._decoding is None and not (self._works or self._running):
+            return None
+        rest = IDLE_SECONDS if self._decoding is None else DECODE_SECONDS
+        return self._asked_at + rest - time.perf_counter()
 
     def _waiting(self) -> Callable[[], None] | None:
         """Take what is to be done first."""
@@ -245,12 +257,13 @@ class Engine:
         if self._request is not None:
             request, self._request = self._request, None
             return partial(self._answer, request)
+        rest = self._rest()
+        if rest is None or rest > 0:
+            return None
         if self._decoding is not None:
             request, self._decoding = self._decoding, None
             return partial(self._decode, request)
-        if (self._works or self._running) and self._rest() <= 0:
-            return self._step
-        return None
+        return self._step
 
     def _take(self, load: Load) -> None:
         try:
@@ -265,15 +278,20 @@ class Engine:
         assert self._model is not None
         start = time.perf_counter()
         try:
-            found = self._model.reconstruct(
-                request.session, request.mask, [request.trial], task=request.prompt, decode=False
-            )
+            with _brisk():
+                found = self._model.reconstruct(
+                    request.session,
+                    request.mask,
+                    [request.trial],
+                    task=request.prompt,
+                    decode=False,
+                )
         except Exception as error:  # noqa: BLE001  told to the listener
             self._tell(Failed(request, error))
             return
         self._tell(Answer(request, found, time.perf_counter() - start))
         with self._wake:
-            if self._request is None:
+            if self._request is None and request.decode:
                 self._decoding = request
 
     def _decode(self, request: Request) -> None:
@@ -326,6 +344,21 @@ class Engine:
             if last:
                 del self._running[name]
         self._tell(news)
+
+
+@contextmanager
+def _brisk() -> Iterator[None]:
+    """Let threads take turns often.
+
+    After each of its operations torch waits for Python's lock. While another thread draws
+    or follows the mouse, it would wait the usual 5 ms each time: a pass of 6 ms takes 100.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_TURN)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _begun(work: Steps, model: "Model") -> Iterator[object]:

@@ -10,7 +10,7 @@ from napari_mtm.recording.session import Session
 if TYPE_CHECKING:
     from napari_mtm.model.model import Model
 
-_CHUNK = 4
+_CHUNK = 2
 
 
 def fit_readouts_in_steps(model: "Model", session: Session) -> Iterator[None]:

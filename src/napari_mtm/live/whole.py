@@ -1,6 +1,6 @@
 """A painting scored on many trials, piece by piece: the model, a baseline, the oracle, decoding."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_mtm.live.engine import Predict, Traces
     from napari_mtm.model.model import Model
 
-_CHUNK = 4
+_CHUNK = 2
 """Trials a piece: what a live request has to wait for at most."""
 
 
@@ -66,8 +66,14 @@ def score_whole(
     *,
     prompt: Task | None = None,
     baseline: "Predict | None" = None,
+    seen: "MutableMapping[int, Traces] | None" = None,
 ) -> Iterator[WholeScores]:
-    """Score a painting on some trials, yielding after every few of them."""
+    """Score a painting on some trials, yielding after every few of them.
+
+    `seen` keeps, from one painting to the next, what the model decodes of each trial with
+    nothing hidden.
+    """
+    seen = {} if seen is None else seen
     parts: list[tuple[dict[str, Tally], Traces, Traces]] = []
     done: list[npt.NDArray[np.intp]] = []
     nothing = Mask.nothing(session)
@@ -80,7 +86,11 @@ def score_whole(
         if session.rates is not None:
             rates["oracle"] = session.rates[chunk]
         tallies = {name: tally(found.counts, r, mask.scored) for name, r in rates.items()}
-        parts.append((tallies, found.decoded, model.decode(session, nothing, chunk)))
+        lacking = [int(t) for t in chunk if t not in seen]
+        if lacking:
+            visible = model.decode(session, nothing, lacking)
+            seen.update({t: _only(visible, k) for k, t in enumerate(lacking)})
+        parts.append((tallies, found.decoded, _side_by_side([seen[int(t)] for t in chunk])))
         done.append(chunk)
         yield WholeScores(
             np.concatenate(done),
@@ -96,6 +106,10 @@ def _chunks(painting: Painting, trials: npt.NDArray[np.intp]) -> Iterator[npt.ND
     alike = np.array([t for t in trials if t not in painting.own], dtype=np.intp)
     yield from (alike[k : k + _CHUNK] for k in range(0, len(alike), _CHUNK))
     yield from (np.array([t], dtype=np.intp) for t in trials if t in painting.own)
+
+
+def _only(traces: "Traces", k: int) -> "Traces":
+    return {name: trace[k : k + 1] for name, trace in traces.items()}
 
 
 def joined(tallies: list[Tally]) -> Tally:

@@ -16,6 +16,7 @@ from napari_mtm.recording.regions import Region
 from napari_mtm.ui.coordinator import Coordinator, Hover
 from napari_mtm.ui.geometry import Band, View, nice_ticks, spread_labels
 from napari_mtm.ui.mends import forget_old_grids, use_own_context
+from napari_mtm.ui.one_picture import OnePicture
 from napari_mtm.ui.part_scores import region_score_words, region_scores, unit_score_words
 from napari_mtm.ui.pointing import Choice
 from napari_mtm.ui.trial_text import Event, axis_title, trial_events
@@ -332,6 +333,7 @@ class CanvasFrame(QObject):
         layout.insertWidget(place, self.events)
         layout.insertWidget(place + 2, self.axis)
         canvas.installEventFilter(self)
+        self._one_picture = OnePicture(coordinator, canvas)
         coordinator.session_changed.connect(self._on_session)
         coordinator.rows_changed.connect(self._on_rows)
         coordinator.trial_changed.connect(self._on_trial)

@@ -22,6 +22,7 @@ from napari_mtm.live.engine import (
     Request,
     Step,
     Steps,
+    Traces,
 )
 from napari_mtm.live.readouts import fit_readouts_in_steps
 from napari_mtm.live.whole import WholeScores, score_whole
@@ -46,6 +47,8 @@ _READOUTS = "readouts"
 class Live:
     """Asks an engine what stands behind the mask, and keeps the newest answer."""
 
+    asked = Signal()
+    """The model is asked."""
     answered = Signal(object)
     """An `Answer` that is the newest."""
     decoded = Signal(object)
@@ -67,6 +70,7 @@ class Live:
         self._session: Session | None = None
         self._wanted: Request | None = None
         self._pending = False
+        self._seen: dict[int, Traces] = {}  # what is decoded of test trials with nothing hidden
         self._load: Load | None = None
         self._loading_name = ""
         self.model: Model | None = None
@@ -133,12 +137,20 @@ class Live:
             return
         masks = self._coordinator.masks
         baseline = self.baseline[1] if self.baseline is not None else None
-        request = Request(session, masks.mask, self._coordinator.trial, masks.prompt, baseline)
+        request = Request(
+            session,
+            masks.mask,
+            self._coordinator.trial,
+            masks.prompt,
+            baseline,
+            decode=not masks.stroke_goes_on,  # in the middle of one, the next move comes first
+        )
         self._wanted = request
         self._pending = False
         if not self._stale_timer.isActive():
             self._stale_timer.start()
         engine.ask(request)
+        self.asked.emit()
         self._listen()
 
     def ask_if_on(self) -> None:
@@ -156,10 +168,13 @@ class Live:
         masks, baseline = self._coordinator.masks, self.baseline
         painting, prompt = masks.painting, masks.prompt
         predict = baseline[1] if baseline is not None else None
+        seen = self._seen
 
         def steps(model: "Model") -> Iterator[WholeScores]:
             trials = session.split().test
-            return score_whole(model, session, painting, trials, prompt=prompt, baseline=predict)
+            return score_whole(
+                model, session, painting, trials, prompt=prompt, baseline=predict, seen=seen
+            )
 
         self._begin(_WHOLE, steps)
 
@@ -219,13 +234,12 @@ class Live:
             self._poll.stop()  # until news make us ask for more
         while self._news:
             news, later = self._news.popleft(), tuple(self._news)
-            if isinstance(news, Answer) and any(isinstance(one, Answer) for one in later):
-                continue  # the newer one would be drawn over it at once
-            self._on_news(news)
+            if not any(_replaces(one, news) for one in later):
+                self._on_news(news)
 
     def _on_session(self) -> None:
         self.answer = self._scores = self.behaviour = self.whole = self._wanted = None
-        self.baseline = None
+        self.baseline, self._seen = None, {}
         self._session = self._coordinator.session
         self._works.clear()
         if self._engine is not None:
@@ -274,11 +288,12 @@ class Live:
             self._forget_whole()
 
     def _is_asked(self) -> bool:
-        """Whether just this was asked last, as a stroke's end was before the mouse was released."""
+        """Whether just this was asked last, and all of it."""
         last = self._wanted or (self.answer.request if self.answer is not None else None)
         masks, trial = self._coordinator.masks, self._coordinator.trial
         return last is not None and (
             last.session is self._session
+            and last.decode
             and (last.trial, last.prompt) == (trial, masks.prompt)
             and last.mask == masks.mask
         )
@@ -328,6 +343,7 @@ class Live:
             self._on_step(news)
         elif isinstance(news, Finished):
             if news.name == _READOUTS and self._works.get(_READOUTS) is news.work:
+                self._seen = {}
                 self.ask_if_on()
                 self._forget_whole()
         else:
@@ -337,20 +353,25 @@ class Live:
         if loaded.load is not self._load:
             return  # another is on its way already
         self.model, self.name, self.doing = loaded.model, self._loading_name, ""
-        self._load = None
+        self._load, self._seen = None, {}
         for name in tuple(self._works):
             self._forget(name)  # it is at work on the model that was there before
         self._prepare()
         self.status_changed.emit()
 
     def _on_answer(self, answer: Answer) -> None:
-        """Show an answer, though a newer request may wait, if it is of what is on screen."""
+        """Show an answer if it is of what is on screen; of those on the way during a stroke, all.
+
+        Otherwise the last one is a moment away, and drawing another would only delay it.
+        """
         request = answer.request
         if request.session is not self._coordinator.session:
             return
         if self._wanted is request:
             self._wanted = None
             self._stale_timer.stop()
+        elif not self._coordinator.masks.stroke_goes_on:
+            return
         else:
             self._stale_timer.start()
         if request.trial != self._coordinator.trial:
@@ -388,6 +409,15 @@ class Live:
         self.doing = str(failed.error)
         self.status_changed.emit()
         report(failed.error)
+
+
+def _replaces(later: News, news: News) -> bool:
+    """Whether what is drawn of some news would be drawn over at once by later ones."""
+    if isinstance(news, Answer):
+        return isinstance(later, Answer)
+    if isinstance(news, Step) and isinstance(later, Step):
+        return isinstance(news.value, WholeScores) and later.work is news.work
+    return False
 
 
 def _timer(milliseconds: int, slot: Callable[[], None], *, once: bool = False) -> QTimer:

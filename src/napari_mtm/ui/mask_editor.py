@@ -132,6 +132,11 @@ class MaskEditor:
         return self._mask
 
     @property
+    def stroke_goes_on(self) -> bool:
+        """Whether something is being painted that does not stand yet."""
+        return self._stroke is not None
+
+    @property
     def can_undo(self) -> bool:
         """Whether there is something to undo."""
         return self._history is not None and self._history.can_undo
