@@ -229,13 +229,15 @@ class Live:
             self._poll.start()
 
     def _look(self) -> None:
-        """Hear all that the engine told."""
-        if self._engine is None or not self._engine.busy:
-            self._poll.stop()  # until news make us ask for more
+        """Hear what the engine told, one thing at a time: the mouse has its turn in between."""
+        more = self._engine is not None and self._engine.busy
         while self._news:
             news, later = self._news.popleft(), tuple(self._news)
             if not any(_replaces(one, news) for one in later):
                 self._on_news(news)
+                return
+        if not more:
+            self._poll.stop()
 
     def _on_session(self) -> None:
         self.answer = self._scores = self.behaviour = self.whole = self._wanted = None
