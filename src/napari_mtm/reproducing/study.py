@@ -37,6 +37,7 @@ from napari_mtm.training.validation import Exam, validate
 Trained = Literal[
     "temporal",
     "mtm",
+    "mtm, as many steps as ours",
     "mtm, no prompt",
     "default",
     "default, pretrained on 2",
@@ -184,10 +185,12 @@ class _Comparison:
         if arm.endswith("few trials"):
             trials = trials[:FEW]
         lesson = Lesson(session, trials)
-        if arm in ("temporal", "mtm", "mtm, no prompt"):
-            sizes = published_sizes(session.n_bins, scale, prompts=arm == "mtm")
+        if arm == "temporal" or arm.startswith("mtm"):
+            prompts = arm not in ("temporal", "mtm, no prompt")
+            sizes = published_sizes(session.n_bins, scale, prompts=prompts)
             objective = Objective.published("temporal" if arm == "temporal" else "mtm")
-            settings = Settings.published(objective, steps=scale.paper_steps, rate=scale.rate)
+            steps = scale.steps if arm.endswith("as ours") else scale.paper_steps
+            settings = Settings.published(objective, steps=steps, rate=scale.rate)
             settings = replace(settings, seed=seed)
             model = new_model(session, "published", sizes=sizes, seed=seed, device=self.device)
         else:
