@@ -66,7 +66,7 @@ CLAIMS = (
 
 
 def write_page(results: Sequence[Result], scale: Scale, out: Path, data: str) -> str:
-    """Write `results.md` and its figures into a folder; return the text."""
+    """Write `results.md`, and a folder of its figures beside it; return the text."""
     figures = _draw(results, scale, out)
     text = "\n".join(
         [
@@ -80,7 +80,7 @@ def write_page(results: Sequence[Result], scale: Scale, out: Path, data: str) ->
             "",
             *_claims(results),
             "",
-            *(f"![{path.stem}]({path.name})" for path in figures),
+            *(f"![{path.stem}]({path.parent.name}/{path.name})" for path in figures),
             "",
         ]
     )
@@ -190,9 +190,11 @@ def _draw(results: Sequence[Result], scale: Scale, out: Path) -> list[Path]:
     }
     figures["by-number-of-other-animals"] = _scaling(results, scale)
     figures["by-region"] = _by_region(results)
+    folder = out / "figures"
+    folder.mkdir(exist_ok=True)
     paths = []
     for name, figure in figures.items():
-        path = out / f"{name}.svg"
+        path = folder / f"{name}.svg"
         figure.savefig(path, metadata={"Date": None})
         paths.append(path)
     return paths
@@ -228,21 +230,23 @@ def _against(results: Sequence[Result], x_arm: Arm, y_arm: Arm) -> "Figure":
 
 
 def _scaling(results: Sequence[Result], scale: Scale) -> "Figure":
-    """Draw scores by how many other animals were pretrained on."""
+    """Draw what is gained by how many other animals were pretrained on."""
     figure, axes = _panels()
-    arms: dict[int, Arm] = {0: "default", 2: "default, pretrained on 2"}
-    arms[scale.pretraining] = "default, pretrained"
+    arms: dict[int, Arm] = {2: "default, pretrained on 2", scale.pretraining: "default, pretrained"}
     for axis, score in zip(axes, SCORES, strict=True):
-        found = {
-            n: interval({(r.animal, r.seed): r.pooled[score] for r in results if r.arm == arm})
+        gains = {
+            n: gain
             for n, arm in arms.items()
-            if any(r.arm == arm for r in results)
+            if (gain := paired(results, Claim("", arm, "default"), score))
         }
-        if found:
-            low, mean, high = np.array(list(found.values())).T
-            axis.errorbar(list(found), mean, [mean - low, high - mean], color=_BLUE, marker="o")
+        both = set.intersection(*map(set, gains.values())) if gains else set()
+        if both:
+            found = [interval({key: gain[key] for key in both}) for gain in gains.values()]
+            low, mean, high = np.array([(0.0, 0.0, 0.0), *found]).T
+            axis.errorbar([0, *gains], mean, [mean - low, high - mean], color=_BLUE, marker="o")
+        axis.axhline(0.0, color=_GREY, linewidth=1)
         axis.set_xlabel("other animals")
-    axes[0].set_ylabel("bits/spike")
+    axes[0].set_ylabel("gain in bits/spike")
     return figure
 
 
@@ -266,5 +270,5 @@ def _by_region(results: Sequence[Result]) -> "Figure":
             axis.bar(places, means, 0.25, color=color, label=arm)
         axis.set_xticks(range(len(names)), names, rotation=45)
     axes[0].set_ylabel("bits/spike")
-    axes[-1].legend(frameon=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
     return figure
