@@ -218,7 +218,7 @@ class Program:
             self.until(lambda: not live.stale)
             asked = self._told_at - start
             self.until(lambda: live.behaviour is not None)
-            self.wait(0.02)
+            self.wait(0.15)  # until all of it is drawn
             start = time.perf_counter()
             self.forward(coordinator.trial, mask.hidden, mask.prompt)
             yield asked - (time.perf_counter() - start)

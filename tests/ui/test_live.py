@@ -190,6 +190,26 @@ def test_a_model_is_loaded_off_the_qt_thread(live, model, until):
     assert threads[0] is not threading.current_thread()
 
 
+def test_what_is_on_the_way_is_shown_now_and_then_however_fast_requests_come(
+    live, fake, sample, coordinator, qtbot, monkeypatch
+):
+    reconstruct = fake.reconstruct
+
+    def slowly(*given, **options):
+        time.sleep(0.03)
+        return reconstruct(*given, **options)
+
+    monkeypatch.setattr(fake, "reconstruct", slowly)
+    late = []
+    live.answered.connect(lambda answer: late.append(live.stale))
+    end, k = time.monotonic() + 2.0, 0
+    while time.monotonic() < end:
+        coordinator.masks.toggle_region(sample.regions[k % 3].name)
+        qtbot.wait(2)
+        k += 1
+    assert sum(late) >= 3
+
+
 def test_of_two_models_the_one_that_was_asked_for_last_is_used(live, model, until):
     begun, gate = threading.Event(), Gate()
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakMethod, finalize
 
 from psygnal import Signal
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QElapsedTimer, Qt, QTimer
 
 from napari_mtm.errors import MtmError
 from napari_mtm.live.engine import (
@@ -65,6 +65,8 @@ class Live:
         self._poll = _timer(_POLL_MS, self._look)
         self._throttle = _timer(preferences().throttle_ms, self._on_throttle, once=True)
         self._stale_timer = _timer(STALE_MS, self._on_stale, once=True)
+        self._shown = QElapsedTimer()  # since an answer was shown
+        self._shown.start()
         self._works: dict[str, Steps] = {}
         self._heard: dict[str, WeakMethod[Callable[[object], None]]] = {}
         self._session: Session | None = None
@@ -362,9 +364,10 @@ class Live:
         self.status_changed.emit()
 
     def _on_answer(self, answer: Answer) -> None:
-        """Show an answer if it is of what is on screen; of those on the way during a stroke, all.
+        """Show an answer, if it is of what is on screen.
 
-        Otherwise the last one is a moment away, and drawing another would only delay it.
+        One that a newer request waits behind is shown while a stroke goes on, and now and then;
+        else the newest is a moment away, and drawing this one would only delay it.
         """
         request = answer.request
         if request.session is not self._coordinator.session:
@@ -372,7 +375,7 @@ class Live:
         if self._wanted is request:
             self._wanted = None
             self._stale_timer.stop()
-        elif not self._coordinator.masks.stroke_goes_on:
+        elif not self._coordinator.masks.stroke_goes_on and self._shown.elapsed() < STALE_MS:
             return
         else:
             self._stale_timer.start()
@@ -381,6 +384,7 @@ class Live:
         if not self.loading:
             self.doing = ""
         self.answer, self._scores, self.behaviour = answer, None, None
+        self._shown.start()
         self._coordinator.cells.show(answer)
         self.answered.emit(answer)
         self.status_changed.emit()
