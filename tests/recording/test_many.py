@@ -41,7 +41,7 @@ def statuses(outcomes):
 
 def test_every_session_of_a_folder_and_why_others_failed(animals, out, alf, own_cache, monkeypatch):
     table = alf / "alf" / "_ibl_trials.table.pqt"
-    pd.read_parquet(table).assign(choice="left").to_parquet(table)  # no reader thinks of that
+    pd.read_parquet(table).assign(choice="left").to_parquet(table)
     long = "x" * 300
     seen, threads = [], set()
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
@@ -65,10 +65,10 @@ def test_every_session_of_a_folder_and_why_others_failed(animals, out, alf, own_
         assert outcome.name == session.title
         assert (outcome.units, outcome.trials) == (session.n_units, session.n_trials)
         assert outcome.size == outcome.store.stat().st_size
-    nowhere, bug, too_long = outcomes[4:]
+    nowhere, words, too_long = outcomes[4:]
     assert nowhere.why == "There is no file or folder /nowhere."
-    assert (bug.name, bug.store) == ("MOUSE 2024-02-03 002", None)
-    assert bug.why.startswith("ValueError: ")
+    assert (words.name, words.store) == ("MOUSE 2024-02-03 002", None)
+    assert words.why == "trials.choice holds something else than numbers."
     assert too_long.name == long
     assert too_long.why.startswith("OSError: ")
     assert {p.name for p in out.iterdir()} == {o.store.name for o in outcomes[:4]}
