@@ -110,6 +110,8 @@ def test_ctrl_c_leaves_no_process_and_the_next_run_goes_on(simulated, tmp_path, 
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Whoever runs the tests in the background would have it ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
     )
     while process.poll() is None and not list(out.glob("SIM*.mtm")):
         time.sleep(0.01)
