@@ -11,8 +11,9 @@ import pytest
 from napari_mtm.processes import pool
 
 
-def test_work_is_shared_and_begins_as_told():
-    with pool(2, partial(os.putenv, "BEGUN", "yes")) as running:
+def test_work_is_shared_and_begins_as_told(tmp_path):
+    with pool(2, partial(os.chdir, tmp_path)) as running:
+        assert running.submit(os.getcwd).result() == str(tmp_path)
         tasks = [running.submit(pow, k, 2) for k in range(5)]
         assert sorted(task.result() for task in as_completed(tasks)) == [0, 1, 4, 9, 16]
 

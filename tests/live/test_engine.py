@@ -215,6 +215,30 @@ def test_nothing_is_decoded_while_something_newer_waits(engine, told, model):
     assert {call[3][0] for call in model.decoded()} == {1}
 
 
+def test_threads_take_turns_often_while_any_engine_answers(engine, told, model):
+    usual = sys.getswitchinterval()
+    other_told, other_model = Told(), Fake("other")
+    other = Engine(other_told)
+    other.use(lambda: other_model)
+    try:
+        ask(engine, 0)
+        assert model.at_rates.reached() == 0
+        assert sys.getswitchinterval() < usual / 10
+        ask(other, 0)
+        assert other_model.at_rates.reached() == 0
+        model.at_rates.open()
+        told.wait(Answer)
+        settle(engine)
+        assert sys.getswitchinterval() < usual / 10
+        other_model.at_rates.open()
+        other_told.wait(Answer)
+        settle(other)
+        assert sys.getswitchinterval() == pytest.approx(usual)
+    finally:
+        other_model.at_rates.open()
+        other.close()
+
+
 def test_rates_alone_are_told_where_no_more_is_wanted(engine, told, model):
     model.at_rates.open()
     ask(engine, 0, decode=False)

@@ -222,12 +222,33 @@ def test_of_two_models_the_one_that_was_asked_for_last_is_used(live, model, unti
     live.use(slow, "the first")
     assert begun.wait(PATIENCE_MS / 1000)
     live.use(lambda: model, "the second")
-    used = []
-    live.status_changed.connect(lambda: used.append(live.model))
+    gate.open()
+    until(lambda: live.name == "the first" or not live.loading)
+    until(lambda: not live.loading)
+    assert (live.model, live.name, live.doing) == (model, "the second", "")
+
+
+def test_the_model_that_answers_is_the_one_that_is_named(live, model, until, reports):
+    begun, gate = threading.Event(), Gate()
+
+    def first():
+        begun.set()
+        gate()
+        return model
+
+    def broken():
+        raise OSError("no such file")
+
+    gate.shut()
+    live.use(first, "the first")
+    assert begun.wait(PATIENCE_MS / 1000)
+    live.use(broken, "the second")
     gate.open()
     until(lambda: not live.loading)
-    assert set(used) == {model}
-    assert (live.model, live.name, live.doing) == (model, "the second", "")
+    assert [str(error) for error in reports] == ["no such file"]
+    reports.clear()
+    assert (live.model, live.name) == (model, "the first")
+    until(lambda: live.answer is not None)
 
 
 def test_where_edits_apply_is_no_reason_to_score_anew(asked, coordinator, until):

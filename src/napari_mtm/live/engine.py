@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -278,7 +277,7 @@ class Engine:
         assert self._model is not None
         start = time.perf_counter()
         try:
-            with _brisk():
+            with _short_turns:
                 found = self._model.reconstruct(
                     request.session,
                     request.mask,
@@ -346,19 +345,32 @@ class Engine:
         self._tell(news)
 
 
-@contextmanager
-def _brisk() -> Iterator[None]:
-    """Let threads take turns often.
+class _Turns:
+    """Lets threads take turns often while any engine of the process answers.
 
     After each of its operations torch waits for Python's lock. While another thread draws
     or follows the mouse, it would wait the usual 5 ms each time: a pass of 6 ms takes 100.
     """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(_TURN)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._answering, self._usual = 0, 0.0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._answering == 0:
+                self._usual = sys.getswitchinterval()
+                sys.setswitchinterval(_TURN)
+            self._answering += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._answering -= 1
+            if self._answering == 0:
+                sys.setswitchinterval(self._usual)
+
+
+_short_turns = _Turns()
 
 
 def _begun(work: Steps, model: "Model") -> Iterator[object]:

@@ -74,7 +74,7 @@ class Live:
         self._pending = False
         self._seen: dict[int, Traces] = {}  # what is decoded of test trials with nothing hidden
         self._load: Load | None = None
-        self._loading_name = ""
+        self._names: dict[Load, str] = {}  # of models that are on their way
         self.model: Model | None = None
         self.name = ""
         self.doing = ""
@@ -116,7 +116,7 @@ class Live:
     def use(self, load: Load, name: str = "a model") -> None:
         """Load a model off the Qt thread, and ask it from then on."""
         engine = self._started()
-        self._load, self._loading_name = load, name
+        self._load, self._names[load] = load, name
         self.doing = f"Loading: {name}…"
         engine.use(load)
         self._listen()
@@ -354,10 +354,11 @@ class Live:
             self._on_failure(news)
 
     def _on_loaded(self, loaded: Loaded) -> None:
-        if loaded.load is not self._load:
-            return  # another is on its way already
-        self.model, self.name, self.doing = loaded.model, self._loading_name, ""
-        self._load, self._seen = None, {}
+        self.model, self.name = loaded.model, self._names[loaded.load]
+        self._seen = {}
+        if loaded.load is self._load:  # else another is on its way already
+            self._load, self.doing = None, ""
+            self._names.clear()
         for name in tuple(self._works):
             self._forget(name)  # it is at work on the model that was there before
         self._prepare()
@@ -403,6 +404,7 @@ class Live:
     def _on_failure(self, failed: Failed) -> None:
         if failed.of is self._load:
             self._load = None
+            self._names.clear()
         elif isinstance(failed.of, Request):
             answered = self.answer.request if self.answer is not None else None
             if failed.of not in (self._wanted, answered):
