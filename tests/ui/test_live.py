@@ -435,7 +435,8 @@ def test_readouts_that_are_missing_are_fitted(live, coordinator, until):
     assert session.id in small.readouts
     assert live.behaviour.request.trial == coordinator.trial
     until(lambda: live.whole is not None and live.whole.done and live.whole.masked)
-    assert len(live.whole.masked["wheel-speed"]) == len(session.split().test)
+    for decoded in (live.whole.masked, live.whole.visible):
+        assert len(decoded["wheel-speed"]) == len(session.split().test)
 
 
 # A model that does not fit
@@ -640,6 +641,19 @@ def test_during_a_stroke_the_model_is_asked_now_and_then(live, fake, coordinator
     assert live.answer.request.mask == masks.mask
     until(lambda: live.whole is not None and live.whole.done)
     assert live.whole is not whole
+
+
+def test_behaviour_is_decoded_when_the_stroke_has_ended(live, fake, coordinator, until, qtbot):
+    until(lambda: live.behaviour is not None)
+    layer, decoded = coordinator.masks.layer, listen(live.decoded)
+    with layer.block_history():
+        layer.paint((20, 30), 1)
+        until(lambda: live.answer.request.mask.hidden.any() and not live.stale)
+        qtbot.wait(200)
+        assert not decoded.called
+        assert live.behaviour is None
+    until(lambda: live.behaviour is not None)
+    assert live.behaviour.request.mask == coordinator.masks.mask
 
 
 def test_a_short_stroke_is_asked_at_its_end(live, fake, coordinator, until, qtbot):

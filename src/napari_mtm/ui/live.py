@@ -347,7 +347,6 @@ class Live:
             self._on_step(news)
         elif isinstance(news, Finished):
             if news.name == _READOUTS and self._works.get(_READOUTS) is news.work:
-                self._seen = {}
                 self.ask_if_on()
                 self._forget_whole()
         else:
