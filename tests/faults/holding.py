@@ -7,6 +7,7 @@ import numpy as np
 from napari_mtm.masking.mask import Mask
 from napari_mtm.masking.painting import labels_of
 from napari_mtm.ui.cells import CELLS, outline_of
+from napari_mtm.ui.frame import EventStrip, Gutter, TimeAxis
 from tests.faults.person import Person, settle, wait_until
 
 
@@ -16,7 +17,7 @@ def wrong(person: Person) -> list[str]:
     if not wait_until(lambda: person.at_rest):
         return [f"it does not come to rest: {live.doing}"]
     settle(0.05)
-    found = [*_wrong_layers(person), *_wrong_answer(person)]
+    found = [*_wrong_frame(person), *_wrong_layers(person), *_wrong_answer(person)]
     if person.other is not None:
         found += [f"in the other viewer: {what}" for what in wrong(person.other)]
     return found
@@ -33,6 +34,12 @@ def wrong_at_last(person: Person) -> list[str]:
     )
     same = np.allclose(asked.rates, live.answer.reconstruction.rates, rtol=1e-3, atol=1e-5)
     return [] if same else ["the last answer does not belong to the last mask"]
+
+
+def _wrong_frame(person: Person) -> list[str]:
+    """What of the frame around the canvas is not there once."""
+    parts = {kind: len(person.main.findChildren(kind)) for kind in (Gutter, EventStrip, TimeAxis)}
+    return [f"there are {n} of {kind.__name__}" for kind, n in parts.items() if n != 1]
 
 
 def _wrong_layers(person: Person) -> list[str]:

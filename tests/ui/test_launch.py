@@ -21,6 +21,21 @@ print(qtpy.API_NAME, qtpy.QT_VERSION.split(".")[0], viewer.title)
 viewer.close()
 """
 
+FAIL = """
+import time
+from napari_mtm.ui.launch import choose_qt, window
+from napari_mtm.ui.coordinator import coordinator_of
+from napari_mtm.recording.preparation import Preparation
+choose_qt()
+viewer = window("sample", one=None, preparation=Preparation())
+viewer.show()
+from qtpy.QtWidgets import QApplication
+end = time.monotonic() + 60
+while coordinator_of(viewer).live.answer is None and time.monotonic() < end:
+    QApplication.processEvents()
+raise KeyError("of the script itself")
+"""
+
 
 def in_a_process(code: str, **environment: str) -> str:
     variables = {k: v for k, v in os.environ.items() if k != "QT_API"} | environment
@@ -36,6 +51,12 @@ def test_it_opens_on_qt_6_with_both_installed():
     # Left alone, qtpy would take the older one: the test would be empty otherwise.
     assert in_a_process("import qtpy; print(qtpy.API_NAME)") == "PyQt5"
     assert in_a_process(OPEN) == "PyQt6 6 napari-mtm"
+
+
+def test_a_script_that_fails_with_the_window_open_says_why():
+    done = subprocess.run([sys.executable, "-c", FAIL], check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.rstrip().splitlines()[-1] == "KeyError: 'of the script itself'"
 
 
 def test_the_users_choice_is_respected(monkeypatch):

@@ -69,6 +69,19 @@ def test_the_canvas_is_framed_while_a_session_is_open(viewer, dock, sample):
     assert frame._canvas.geometry().left() < GUTTER_WIDTH
 
 
+def test_the_session_dock_finds_the_frame_when_it_is_opened_again(viewer, dock, frame, qtbot):
+    opened = viewer.window.dock_widgets["Session (napari-mtm)"].parent()
+    opened.destroyOnClose()
+    again = show_dock(viewer)
+    qtbot.waitUntil(lambda: again.frame is not None)
+    assert again is not dock
+    assert again.frame is frame
+    window = viewer.window._qt_window
+    for part in (frame.gutter, frame.events, frame.axis):
+        assert window.findChildren(type(part)) == [part]
+        assert part.isVisible()
+
+
 def test_the_raster_fills_the_real_canvas_and_follows_its_size(viewer, frame, sample):
     coordinator = coordinator_of(viewer)
     for size in ((1300, 800), (1000, 600)):

@@ -9,6 +9,9 @@ from napari_mtm.ui.coordinator import coordinator_of
 _PLUGIN = "napari-mtm"
 _PANELS = ("Session", "Units", "Predict")
 _TRACES = "Traces"
+_TRACES_HEIGHT = 190
+_WATCHED = "napari-mtm watched"
+"""Marks a window whose end ends the engine."""
 
 
 def show_docks(viewer: Any) -> None:
@@ -21,16 +24,14 @@ def show_docks(viewer: Any) -> None:
     for name in new:
         dock, _ = window.add_plugin_dock_widget(_PLUGIN, name, tabify=name in _PANELS[1:])
         main = dock.parent()
-        if name == new[0]:
+        if not main.property(_WATCHED):
+            main.setProperty(_WATCHED, True)
             main.destroyed.connect(lambda: live.close(0.0))
         if name == _TRACES:
             main.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)
             main.resizeDocks([dock], [_TRACES_HEIGHT], Qt.Orientation.Vertical)
         elif name == _PANELS[-1]:
             dock.raise_()
-
-
-_TRACES_HEIGHT = 190
 
 
 def _title(name: str) -> str:

@@ -445,6 +445,20 @@ def _lines(coordinator: Coordinator) -> list[Event]:
     return [*_events(coordinator), cursor]
 
 
+def frame_around(coordinator: Coordinator, window: Any) -> CanvasFrame | None:
+    """Return the frame around a window's canvas; it is put there at the first call.
+
+    It stays when docks are closed: who opens the session dock again finds it.
+    """
+    canvas = find_canvas(window)
+    if canvas is None:
+        return None
+    parent = canvas.parentWidget()
+    assert parent is not None
+    there = parent.findChild(CanvasFrame)
+    return there if there is not None else CanvasFrame(coordinator, canvas)
+
+
 def find_canvas(window: Any) -> QWidget | None:
     """Find the canvas of a napari window, if it is laid out as we know it."""
     try:

@@ -98,6 +98,8 @@ class Jobs(QObject):
             report(news["error"])
 
     def _settle(self) -> None:
+        assert self._job is not None
+        self.destroyed.disconnect(self._job.stop.set)
         self._job = None
         self._timer.stop()
         self.finished.emit()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakMethod, finalize
 
 from psygnal import Signal
+from qtpy.compat import isalive
 from qtpy.QtCore import QElapsedTimer, Qt, QTimer
 
 from napari_mtm.errors import MtmError
@@ -213,7 +214,8 @@ class Live:
         self._wanted = None
         self._works.clear()
         for timer in (self._poll, self._throttle, self._stale_timer):
-            timer.stop()
+            if isalive(timer):  # where Python ends with the window open, they may go first
+                timer.stop()
         return engine is None or engine.close(timeout)
 
     def _started(self) -> Engine:

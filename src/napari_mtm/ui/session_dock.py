@@ -33,7 +33,7 @@ from napari_mtm.recording.session import Session
 from napari_mtm.recording.store import is_store, open_store
 from napari_mtm.ui.coordinator import Coordinator, Hover, coordinator_of
 from napari_mtm.ui.docks import show_docks
-from napari_mtm.ui.frame import CanvasFrame, find_canvas, hover_line
+from napari_mtm.ui.frame import CanvasFrame, frame_around, hover_line
 from napari_mtm.ui.jobs import Jobs
 from napari_mtm.ui.open_dialog import OpenDialog, Request
 from napari_mtm.ui.preferences import preferences
@@ -111,9 +111,7 @@ class SessionDock(QWidget):
         super().showEvent(event)
         window = self.window()
         if self.frame is None and isinstance(window, QMainWindow):
-            canvas = find_canvas(window)
-            if canvas is not None:
-                self.frame = CanvasFrame(self.coordinator, canvas)
+            self.frame = frame_around(self.coordinator, window)
 
     def _lay_out(self) -> None:
         top = QHBoxLayout()
