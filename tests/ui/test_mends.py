@@ -2,6 +2,7 @@
 
 import gc
 
+import numpy as np
 from qtpy.QtWidgets import QApplication
 from vispy.scene.widgets import Grid
 
@@ -39,3 +40,22 @@ def test_cells_that_come_and_go_leave_no_grids(make_napari_viewer, sample):
     QApplication.processEvents()
     assert n_grids() <= before
     coordinator.live.close()
+
+
+def test_layers_of_ones_own_leave_no_grids(make_napari_viewer, sample):
+    viewer = make_napari_viewer(show=True)
+    show_dock(viewer)
+    coordinator_of(viewer).show(sample)
+    viewer.canvas.grid.enabled = True
+    QApplication.processEvents()
+    before = n_grids()
+    for _ in range(3):
+        own = viewer.add_image(np.zeros((4, 5)), name="own")
+        QApplication.processEvents()
+        viewer.layers.remove(own)
+        QApplication.processEvents()
+    assert n_grids() <= before
+    for stride in (2, 1, 2, 1):
+        viewer.canvas.grid.stride = stride
+        QApplication.processEvents()
+    assert n_grids() <= before

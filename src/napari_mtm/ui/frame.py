@@ -8,7 +8,7 @@ trials moves a few pixels and redraws no layer.
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QEvent, QObject, QRectF, Qt
+from qtpy.QtCore import QEvent, QObject, QRectF, Qt, QTimer
 from qtpy.QtGui import QColor, QCursor, QFont, QFontMetricsF, QMouseEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import QLabel, QMenu, QToolTip, QVBoxLayout, QWidget
 
@@ -345,14 +345,21 @@ class CanvasFrame(QObject):
         coordinator.live.scored.connect(self._on_scores)
         coordinator.hovered.connect(self._on_hover)
         coordinator.menu_wanted.connect(self._on_menu_wanted)
-        coordinator.viewer.layers.events.removing.connect(self._on_removing)
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.timeout.connect(self._tidy)
+        layers = coordinator.viewer.layers
+        layers.events.removing.connect(self._on_removing)
+        for changed in (layers.events.inserted, layers.events.removed):
+            changed.connect(self._tidy_later)
+        coordinator.viewer.canvas.grid.events.connect(self._tidy_later)
         self._on_session()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Keep the gutter beside the canvas, and hide the hover when the cursor leaves."""
         if event is not None and watched is self._canvas:
             if event.type() in (QEvent.Type.Resize, QEvent.Type.Move):
-                forget_old_grids(self._canvas)
+                self._tidy()
                 self._place()
             elif event.type() == QEvent.Type.Leave:
                 self.hover.hide()
@@ -376,8 +383,15 @@ class CanvasFrame(QObject):
     def _on_scores(self) -> None:
         self.gutter.update()
 
-    def _on_cells(self) -> None:
+    def _tidy(self) -> None:
         forget_old_grids(self._canvas)
+
+    def _tidy_later(self, event: Any = None) -> None:
+        """Tidy up once napari has heard, too, of what changes the grid."""
+        self._later.start()
+
+    def _on_cells(self) -> None:
+        self._tidy()
         self.events.fit()
         self._coordinator.fit()
         self._on_view()

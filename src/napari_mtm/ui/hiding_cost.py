@@ -63,7 +63,7 @@ def cost_words(found: list[Cost], whole: "WholeScores") -> str:
     trials = f"{total} test trials" if whole.done else f"{n} of {total} test trials"
     if not found:
         return f"{trials}: behaviour is not decoded, there are no readouts for this session yet."
-    rows = [("", "nothing hidden → mask", "", "chance"), *map(_cost_row, found)]
+    rows = [("", "all seen → mask", "", "chance"), *map(_cost_row, found)]
     return f"<b>{trials}</b><table>{''.join(map(_table_row, rows))}</table>"
 
 

@@ -51,7 +51,7 @@ OLD = 0.35
 _FONT = 11
 _AXIS_HEIGHT = 24
 _TITLE_WIDTH = 100
-_SIDE_WIDTH = 310
+_SIDE_WIDTH = 320
 _LEAST_HEIGHT = 140
 _NARROW = 620
 """Width of the dock in pixels under which the words go below the plots."""
