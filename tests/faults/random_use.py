@@ -33,6 +33,7 @@ from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.store import save_session
 from napari_mtm.ui.launch import window
+from tests.faults.acts import act
 from tests.faults.holding import wrong, wrong_at_last
 from tests.faults.listening import Troubles, listening
 from tests.faults.person import Person, settle, wait_until
@@ -121,7 +122,7 @@ def _act_all(
         if number == max(actions // 10, 1):
             early = _memory_at_home(person)
         troubles.at = f"seed {seed}, action {number}"
-        _try(partial(person.act, f"{seed}/{number}"), troubles)
+        _try(partial(act, person, f"{seed}/{number}"), troubles)
         trace(f"{number} {time.monotonic() - start:.2f} {person.done}")
         troubles.at += f" ({person.done})"
         if number % CHECK_EVERY == CHECK_EVERY - 1:
