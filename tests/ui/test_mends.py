@@ -3,6 +3,7 @@
 import gc
 
 import numpy as np
+import pytest
 from qtpy.QtWidgets import QApplication
 from vispy.scene.widgets import Grid
 
@@ -10,6 +11,12 @@ from napari_mtm import load_model
 from napari_mtm.ui.coordinator import coordinator_of
 from napari_mtm.ui.session_dock import show_dock
 from tests.ui.test_docks import until
+
+
+def overlay_of(viewer, overlay):
+    """What napari draws an overlay with."""
+    drawn = viewer.window._qt_viewer.canvas._layer_overlay_to_visual
+    return next(one for kept in drawn.values() for key, one in kept.items() if key is overlay)
 
 
 def n_grids() -> int:
@@ -59,3 +66,28 @@ def test_layers_of_ones_own_leave_no_grids(make_napari_viewer, sample):
         viewer.canvas.grid.stride = stride
         QApplication.processEvents()
     assert n_grids() <= before
+
+
+@pytest.mark.parametrize(
+    "corners",
+    [
+        [(47, 49), (51, 24), (6, 49), (6, 0), (6, 21), (15, 4)],  # crosses itself
+        [(6, 9), (6, 9), (53, 20), (44, 30)],  # a corner clicked twice
+    ],
+)
+def test_any_polygon_can_be_drawn(make_napari_viewer, sample, corners):
+    viewer = make_napari_viewer(show=True)
+    show_dock(viewer)
+    coordinator = coordinator_of(viewer)
+    coordinator.show(sample)
+    coordinator.masks.tool = "polygon"
+    layer, around = coordinator.masks.layer, [(2, 2), (2, 9), (9, 9)]
+    QApplication.processEvents()
+    overlay = layer._overlays["polygon"]
+    drawn = overlay_of(viewer, overlay)._polygon
+    for points, cut in ((around, True), (corners, False), (around, True)):
+        overlay.points = [list(map(float, point)) for point in points]
+        QApplication.processEvents()
+        assert drawn._mesh.visible == cut
+        assert np.allclose(drawn._border.pos[: len(points)], np.array(points)[:, ::-1])
+    coordinator.live.close()

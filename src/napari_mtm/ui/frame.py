@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QLabel, QMenu, QToolTip, QVBoxLayout, QWidget
 from napari_mtm.recording.regions import Region
 from napari_mtm.ui.coordinator import Coordinator, Hover
 from napari_mtm.ui.geometry import Band, View, nice_ticks, spread_labels
-from napari_mtm.ui.mends import forget_old_grids, use_own_context
+from napari_mtm.ui.mends import forget_old_grids, let_polygons_cross, use_own_context
 from napari_mtm.ui.one_picture import OnePicture
 from napari_mtm.ui.part_scores import region_score_words, region_scores, unit_score_words
 from napari_mtm.ui.pointing import Choice
@@ -333,6 +333,7 @@ class CanvasFrame(QObject):
         layout.insertWidget(place, self.events)
         layout.insertWidget(place + 2, self.axis)
         canvas.installEventFilter(self)
+        let_polygons_cross()
         self._one_picture = OnePicture(coordinator, canvas)
         coordinator.session_changed.connect(self._on_session)
         coordinator.rows_changed.connect(self._on_rows)

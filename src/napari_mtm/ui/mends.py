@@ -31,6 +31,35 @@ def forget_old_grids(canvas: QWidget) -> None:
             central.remove_widget(grid)
 
 
+def let_polygons_cross() -> None:
+    """Let a polygon that crosses itself be drawn while it is clicked.
+
+    Vispy cannot cut all of them into triangles; napari then shows an error at each move of
+    the mouse. What is painted in the end was never wrong.
+    """
+    from napari._vispy.overlays import labels_polygon
+    from vispy.color import Color
+
+    drawn = labels_polygon.Polygon
+    if drawn.__module__ == __name__:
+        return
+
+    class Polygon(drawn):  # type: ignore[valid-type, misc]
+        """A polygon of which only the border is drawn where its inside cannot be cut."""
+
+        def _update(self) -> None:
+            self._mesh.visible = True
+            try:
+                super()._update()
+            except Exception:  # noqa: BLE001  of several kinds, assertions among them
+                self._mesh.visible = False
+                colour, self._color = self._color, Color(None)
+                super()._update()
+                self._color = colour
+
+    labels_polygon.Polygon = Polygon
+
+
 def _empty(view: object) -> None:
     """Take out layers that are hidden: napari leaves them in the grid that they were shown in.
 
