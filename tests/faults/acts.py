@@ -416,6 +416,12 @@ def switch_the_theme(person: Person) -> None:
     person.viewer.theme = person.chance.choice(("dark", "light"))
 
 
+@often(4)
+def close_messages(person: Person) -> None:
+    """Close what napari says in a corner of the canvas."""
+    person.close_messages()
+
+
 @often(2)
 def resize_the_window(person: Person) -> None:
     """Make the window larger or smaller."""

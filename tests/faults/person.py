@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from napari._qt.dialogs.qt_notification import NapariQtNotification
 from qtpy.QtCore import QEvent, QEventLoop, QPoint, QPointF, Qt, QTimer
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
@@ -206,6 +207,7 @@ class Person:
     def come_home(self) -> None:
         """Go back to where we began: the sample anew, nothing of one's own, all docks."""
         self.close_other()
+        self.close_messages()
         menu = QApplication.activePopupWidget()
         if menu is not None:
             menu.close()
@@ -227,6 +229,14 @@ class Person:
         wait_until(lambda: self.session is not None and self.session.simulated)
         load(coordinator, "sample")
         wait_until(lambda: self.at_rest)
+
+    def close_messages(self) -> None:
+        """Close what napari says at the corner of the canvas, for good.
+
+        It goes by itself in a window that is active, which none is without a window manager.
+        """
+        for message in self.main.findChildren(NapariQtNotification):
+            message.close_button.click()
 
     def close_other(self) -> None:
         """Close the other person's viewer, whatever it is doing."""
