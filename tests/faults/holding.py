@@ -80,11 +80,7 @@ def _wrong_answer(person: Person) -> list[str]:
     wrong = []
     if request.session is not session:
         wrong.append("the answer is of another session")
-    elif not (
-        np.array_equal(request.mask.hidden, wanted.hidden)
-        and np.array_equal(request.mask.scored, wanted.scored)
-        and request.mask.asked == wanted.asked
-    ):
+    elif request.mask != wanted:
         wrong.append(f"the answer hides {request.mask.describe()}, not {wanted.describe()}")
     if (request.trial, request.prompt) != (coordinator.trial, masks.prompt):
         wrong.append("the answer is of another trial or prompt")
