@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import numpy.typing as npt
 import torch
 
@@ -89,10 +90,24 @@ def finetune(
     tuned = run.model("start", device=model.device)
     trainer = _trainer(tuned, lessons, run.about.settings, run.about.scope)
     carry_out(run, trainer, exams_of(tuned, lessons), watch=watch)
-    best = run.model("best", device=model.device)
-    best.fit_readouts(session, train)
-    run.save_model(best, "best")
+    fit_best(run, session, train, device=model.device)
     return run
+
+
+def fit_best(
+    run: Run,
+    session: Session,
+    trials: npt.NDArray[np.intp] | None = None,
+    *,
+    device: str | torch.device | None = None,
+) -> None:
+    """Let the best weights of a run decode behaviour, too.
+
+    The readouts are fitted on `trials`, by default the session's training trials.
+    """
+    best = run.model("best", device=device)
+    best.fit_readouts(session, session.split().train if trials is None else trials)
+    run.save_model(best, "best")
 
 
 def with_session(model: Model, lesson: Lesson, seed: int) -> Model:

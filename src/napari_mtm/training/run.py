@@ -16,7 +16,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -152,6 +152,24 @@ class Run:
             raise TrainingError(
                 f"There is a run in {folder} already. Resume it, or choose another folder."
             )
+
+    @classmethod
+    def remove(cls, folder: str | Path) -> None:
+        """Remove the run in a folder, if there is one, and the folder if nothing else is in it."""
+        folder = Path(folder)
+        if not cls.is_in(folder):
+            return
+        with cls(folder).held():
+            for name in ("run.json", "start.safetensors", *_REPLACED):  # first what makes it a run
+                (folder / name).unlink(missing_ok=True)
+        (folder / "lock").unlink(missing_ok=True)
+        with suppress(OSError):
+            folder.rmdir()
+
+    def set_settings(self, settings: Settings) -> None:
+        """Go on in another way from now on; validations and steps keep their numbers."""
+        self.about.settings = settings
+        _write(self.folder / "run.json", self.about)
 
     @property
     def status(self) -> Status:
