@@ -21,6 +21,7 @@ from napari_mtm.recording.store import (
     open_store,
     remove_partial,
     store_id,
+    store_of,
     store_origin,
     store_path,
     store_title,
@@ -236,3 +237,21 @@ def test_what_a_killed_process_had_written_can_be_removed(tmp_path):
     remove_partial(path, killed[0].pid)
     (other,) = tmp_path.iterdir()
     assert f"-{killed[1].pid}-" in other.name
+
+
+def test_a_session_knows_the_store_that_it_was_opened_from(sample, stored, tmp_path):
+    assert store_of(open_store(stored)) == stored
+    in_memory = Session.from_counts(np.ones((4, 5, 3)), ["CA1"] * 3)
+    assert store_of(in_memory) is None
+
+
+def test_a_store_that_is_gone_or_another_by_now_is_none(sample, stored, tmp_path):
+    path = tmp_path / "moved.mtm"
+    path.write_bytes(stored.read_bytes())
+    session = open_store(path)
+    assert store_of(session) == path
+    other = Session.from_counts(np.ones((4, 5, 3)), ["CA1"] * 3, id=session.id)
+    save_session(other, path)
+    assert store_of(session) is None
+    path.unlink()
+    assert store_of(session) is None

@@ -161,6 +161,26 @@ def open_store(path: Path, *, verify: bool = False) -> Session:
         raise StoreError(f"{path} is damaged: its parts do not fit ({error}).") from None
 
 
+def store_of(session: Session) -> Path | None:
+    """Return the store that a session was opened from, if it is there still and all of it."""
+    array: object = session.counts
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap) and array.filename is not None:
+            path = Path(array.filename)
+            return path if is_store(path) and _holds_all_of(path, session) else None
+        array = array.base
+    return None
+
+
+def _holds_all_of(path: Path, session: Session) -> bool:
+    try:
+        layout = _read_layout(path)
+        shape = layout.array(path, "counts").shape
+    except StoreError:
+        return False
+    return layout.header.id == session.id and shape == session.counts.shape
+
+
 def store_title(path: Path) -> str:
     """Name of the session in a store, from its header alone; raises StoreError as `open_store`."""
     header = _read_layout(path).header
