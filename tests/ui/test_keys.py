@@ -5,9 +5,11 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
+import pytest
 from napari.layers import Image, Labels
 from napari.utils.shortcuts import default_shortcuts
 
+from napari_mtm import Session
 from napari_mtm.ui.coordinator import Hover
 from napari_mtm.ui.keys import KEYS, table
 
@@ -97,3 +99,21 @@ def test_live_is_switched(coordinator, viewer):
 def test_the_docs_have_the_same_table():
     written = re.findall(r"^\| `([^`]+)` \| (.+?) \|$", DOCS.read_text("utf-8"), flags=re.MULTILINE)
     assert tuple(written) == table()
+
+
+@pytest.mark.parametrize("how", ["another session", "another order", "closed and opened"])
+def test_what_was_under_the_cursor_is_forgotten_when_rows_change(coordinator, viewer, sample, how):
+    heard = Mock()
+    coordinator.last_hover = Hover(sample.n_units - 1, 0.5, 0)
+    coordinator.hovered.connect(heard)
+    if how == "another session":
+        coordinator.show(Session.from_counts(np.ones((12, 100, 5)), ["CA1"] * 5))
+    elif how == "another order":
+        coordinator.set_order("rate")
+    else:
+        coordinator.close()
+        coordinator.show(sample)
+    heard.assert_called_with(None)
+    for key in ("H", "Shift-H", "U", "J"):
+        press(viewer, key)
+    assert not coordinator.masks.mask.hidden.any()

@@ -264,6 +264,7 @@ class Coordinator:
         self.selection = ()
         self.time = max(session.window[0], session.window[1] - FORWARD_SECONDS)
         layer.events.contrast_limits.connect(self._on_limits)
+        self._forget_hover()
         self.viewer.dims.set_current_step(0, 0)
         self.session_changed.emit()
         self.fit()  # after it: what is told of the rows is told of this session
@@ -274,6 +275,7 @@ class Coordinator:
             self._layer = None
             self.session = None
             self.rows = np.empty(0, dtype=np.intp)
+            self._forget_hover()
             self.session_changed.emit()
 
     def _remove(self, layer: "Image | None") -> None:
@@ -287,6 +289,7 @@ class Coordinator:
         names = self.session.units["region"].to_numpy()[order]
         self.rows = order[np.isin(names, list(self.shown))]
         self._layer.data = RasterData(self.session.counts, self.rows)
+        self._forget_hover()
         self.fit()
         self.rows_changed.emit()
 
@@ -315,6 +318,11 @@ class Coordinator:
     def _on_mouse_move(self, viewer: Any, event: Any) -> None:
         self.last_hover = self.under(event.position)
         self.hovered.emit(self.last_hover)
+
+    def _forget_hover(self) -> None:
+        """Other units lie under a cursor that does not move: keys act on none until it does."""
+        self.last_hover = None
+        self.hovered.emit(None)
 
     def under(self, position: Any) -> Hover | None:
         """What lies at a position of napari's world."""
