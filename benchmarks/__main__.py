@@ -18,6 +18,7 @@ NAMES = {
     "forward": "one trial and sixteen through both presets, against a plain network",
     "train": "training the paper's network, against the usual loop",
     "live": "from the end of a stroke to the new picture, against the network and napari alone",
+    "live-while-training": "the same while the open session is fine-tuned, against a pause of it",
     "loo": "leave-one-out scoring, against the bare transformer",
 }
 
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     try:
-        results = import_module(f"benchmarks.{options.name}_").run()
+        results = import_module(f"benchmarks.{options.name.replace('-', '_')}_").run()
     except ModuleNotFoundError as error:
         parser.exit(2, f"benchmarks: {options.name} needs {error.name}, which is not installed\n")
     write(options.name, results, options.json)
