@@ -1,6 +1,7 @@
 """The launcher opens on Qt 6, also where ibllib brought Qt 5 along."""
 
 import os
+import platform
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -34,6 +35,27 @@ end = time.monotonic() + 60
 while coordinator_of(viewer).live.answer is None and time.monotonic() < end:
     QApplication.processEvents()
 raise KeyError("of the script itself")
+"""
+
+HEAPS = """
+import ctypes, sys, threading
+from napari_mtm.ui.launch import share_one_heap
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+if sys.argv[2] == "one":
+    share_one_heap()
+together = threading.Barrier(8)
+def take():
+    libc.malloc(100)
+    together.wait()
+threads = [threading.Thread(target=take) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+file = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
 """
 
 
@@ -94,3 +116,16 @@ def test_a_source_that_is_not_there_opens_no_window(monkeypatch):
     monkeypatch.setattr(launch, "window", None)
     with pytest.raises(MtmError, match="no file or folder"):
         launch.launch("/nowhere", one=None, preparation=Preparation())
+
+
+def test_threads_share_one_heap(tmp_path):
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("only glibc gives each thread a heap of its own")
+    heaps = {}
+    for how in ("one", "own"):
+        file = tmp_path / how
+        subprocess.run([sys.executable, "-c", HEAPS, str(file), how], check=True)
+        heaps[how] = file.read_text().count("<heap nr=")
+    # What is imported may have begun a thread, and a heap, before.
+    assert heaps["one"] <= 2
+    assert heaps["own"] >= heaps["one"] + 4
