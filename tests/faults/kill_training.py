@@ -55,7 +55,7 @@ def main() -> None:
             time.sleep(chance.uniform(0.5, 1.0) * min(took, 8.0))
             process.send_signal(signal.SIGKILL)
             process.wait()
-            found += _look(killed)
+            found += look(killed, ("interrupted", "finished"))
         _finish(_start(store, killed))
         same = Run(killed).losses() == Run(whole).losses()
     print(
@@ -78,12 +78,15 @@ def _finish(process: "subprocess.Popen[bytes]") -> float:
     return time.monotonic() - start
 
 
-def _look(folder: Path) -> bool:
-    """Read everything that a killed run left; raises where something cannot be read."""
+def look(folder: Path, states: tuple[str, ...]) -> bool:
+    """Read everything that a killed run left, if there is one.
+
+    Raises where something cannot be read, or where it says that it is in no such state.
+    """
     if not Run.is_in(folder):
         return False
     run = Run(folder)
-    if run.status.state not in ("interrupted", "finished"):
+    if run.status.state not in states:
         raise SystemExit(f"a killed run says that it is {run.status.state}")
     run.losses()
     run.checkpoint()
