@@ -68,6 +68,9 @@ def test_the_four_tasks_by_one_click(dock, coordinator, sample):
     coordinator.set_time(0.5)
     click(panel.forward_button)
     assert coordinator.masks.mask == Mask.forward(sample, 0.5)
+    coordinator.set_time(sample.window[1])
+    click(panel.forward_button)
+    assert np.flatnonzero(coordinator.masks.mask.hidden.all(axis=1)).tolist() == [99]
 
 
 def test_a_region_that_is_chosen_is_hidden_at_once(dock, coordinator, sample):

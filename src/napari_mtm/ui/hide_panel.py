@@ -177,7 +177,10 @@ class HidePanel(QGroupBox):
         self._put(lambda: Mask.neurons(self._session(), list(self._coordinator.selection)))
 
     def _on_forward(self) -> None:
-        self._put(lambda: Mask.forward(self._session(), self._coordinator.time))
+        session, time = self._session(), self._coordinator.time
+        # A cursor at the very end has nothing after it: the last bin is predicted.
+        last = session.window[1] - session.bin_size
+        self._put(lambda: Mask.forward(session, min(time, last)))
 
     def _on_tool(self, index: int) -> None:
         self._coordinator.masks.tool = self.tools.button(index).property("mode")
