@@ -185,6 +185,15 @@ def test_one_that_is_killed_says_so_and_is_resumed(place: Place, tmp_path: Path)
     assert same(weights_of(Run(out)), weights_of(whole))
 
 
+def test_ended_by_the_system_it_keeps_its_best(place: Place, tmp_path: Path) -> None:
+    worker = Worker(place.assign(tmp_path / "run", ENDLESS))
+    running(worker)
+    os.kill(worker.pid, signal.SIGTERM)
+    assert ended(worker) == Ended("stopped", "The system ended it.")
+    assert Run(tmp_path / "run").status.state == "stopped"
+    assert Run(tmp_path / "run").model(device="cpu").readouts
+
+
 STARTER = """
 import os, sys, time
 from pathlib import Path

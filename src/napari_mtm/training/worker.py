@@ -10,9 +10,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -30,7 +30,8 @@ from napari_mtm.training.settings import Settings
 _NICE = 10
 """How far a training stands back behind whoever paints, where both want the same core."""
 
-_LAST_WORDS = 20
+_PACKAGE = str(Path(__file__).parents[2])
+"""Where the child finds this package, also in a checkout where nothing is installed."""
 
 
 @dataclass(frozen=True)
@@ -111,21 +112,20 @@ class Worker:
         self.assignment = assignment
         self.ended: Ended | None = None
         self._heard: SimpleQueue[News] = SimpleQueue()
-        self._last_words: deque[str] = deque(maxlen=_LAST_WORDS)
+        # A file, since a pipe would break with this process: who is left alone may print there.
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by `_listen`
+        paths = os.pathsep.join(filter(None, (_PACKAGE, os.environ.get("PYTHONPATH"))))
         # In a session of its own: a Ctrl-C in the terminal is for the program, not for it.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "napari_mtm.training.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
+            env={**os.environ, "PYTHONPATH": paths},
             start_new_session=True,
         )
         self._send(_ASSIGNMENT.dump_json(assignment))
-        for stream, read in (
-            (self._process.stdout, self._listen),
-            (self._process.stderr, self._listen_to_errors),
-        ):
-            threading.Thread(target=read, args=(stream,), daemon=True, name="training").start()
+        threading.Thread(target=self._listen, daemon=True, name="training").start()
 
     @property
     def pid(self) -> int:
@@ -189,26 +189,26 @@ class Worker:
             stdin.write(line + b"\n")
             stdin.flush()
 
-    def _listen(self, stream: IO[bytes]) -> None:
+    def _listen(self) -> None:
         """Hear news on a thread, until there are no more."""
-        ended = False
+        ended, stream = False, self._process.stdout
+        assert stream is not None
         with stream:
             for line in stream:
                 news = _news_of(line)
                 self._heard.put(news)
                 ended = isinstance(news, Ended)
         code = self._process.wait()
-        if not ended:
-            self._heard.put(Ended("killed", self._why_killed(code)))
-
-    def _listen_to_errors(self, stream: IO[bytes]) -> None:
-        with stream:
-            for line in stream:
-                self._last_words.append(line.decode(errors="replace").rstrip())
+        with self._errors:
+            if not ended:
+                self._heard.put(Ended("killed", self._why_killed(code)))
 
     def _why_killed(self, code: int) -> str:
         how = f"by signal {-code} ({_signal_name(-code)})" if code < 0 else f"with code {code}"
-        said = f" Its last words: {self._last_words[-1]}" if self._last_words else ""
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), "")
+        said = f" Its last words: {last.strip()}" if last else ""
         return f"The training process ended {how}; the run can be resumed.{said}"
 
 
@@ -301,15 +301,25 @@ def carry_out(assignment: Assignment, line: Line) -> Ended:
     try:
         _fine_tune(assignment, line)
     except Cancelled as reason:
-        if line.ordered == "cancel":
-            if not begun_before:
-                Run.remove(assignment.out)
-            return Ended("cancelled")
-        _keep_best(assignment)
-        return Ended("stopped", str(reason))
+        return _end_early(assignment, line, str(reason), begun_before=begun_before)
+    except KeyboardInterrupt:  # SIGTERM, too, after the step in hand
+        return _end_early(assignment, line, "The system ended it.", begun_before=begun_before)
     except MtmError as error:
         return Ended("failed", str(error))
     return Ended("finished")
+
+
+def _end_early(assignment: Assignment, line: Line, why: str, *, begun_before: bool) -> Ended:
+    """Leave what was asked for of a training that did not come to its end."""
+    try:
+        if line.ordered != "cancel":
+            _keep_best(assignment)
+            return Ended("stopped", why)
+        if not begun_before:
+            Run.remove(assignment.out)
+        return Ended("cancelled")
+    except MtmError as error:
+        return Ended("failed", str(error))
 
 
 def _fine_tune(assignment: Assignment, line: Line) -> None:
@@ -382,13 +392,12 @@ def _own_streams() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         yield orders, told
 
 
-def _quietly(line: Line, act: Callable[[], Ended]) -> Ended:
-    """Let nothing go untold: what nobody foresaw has its traceback in the last words."""
+def _told_whatever(act: Callable[[], Ended]) -> Ended:
+    """Let nothing go untold, what nobody foresaw neither."""
     try:
         return act()
-    except Exception as error:  # noqa: BLE001  told, with its traceback
-        if not line.alone:
-            traceback.print_exc()
+    except Exception as error:  # noqa: BLE001  told
+        traceback.print_exc()
         return Ended("failed", f"{type(error).__name__}: {error}")
 
 
@@ -405,7 +414,7 @@ def main() -> None:
             import torch
 
             torch.set_num_threads(assignment.threads)
-        line.tell(_quietly(line, lambda: carry_out(assignment, line)))
+        line.tell(_told_whatever(lambda: carry_out(assignment, line)))
 
 
 if __name__ == "__main__":

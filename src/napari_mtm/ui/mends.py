@@ -37,11 +37,13 @@ def let_polygons_cross() -> None:
     Vispy cannot cut all of them into triangles; napari then shows an error at each move of
     the mouse. What is painted in the end was never wrong.
     """
-    from napari._vispy.overlays import labels_polygon
-    from vispy.color import Color
-
-    drawn = labels_polygon.Polygon
-    if drawn.__module__ == __name__:
+    try:
+        from napari._vispy.overlays import labels_polygon
+        from vispy.color import Color
+    except ImportError:  # drawn in another way
+        return
+    drawn = getattr(labels_polygon, "Polygon", None)
+    if drawn is None or drawn.__module__ == __name__:
         return
 
     class Polygon(drawn):  # type: ignore[valid-type, misc]
@@ -54,8 +56,10 @@ def let_polygons_cross() -> None:
             except Exception:  # noqa: BLE001  of several kinds, assertions among them
                 self._mesh.visible = False
                 colour, self._color = self._color, Color(None)
-                super()._update()
-                self._color = colour
+                try:
+                    super()._update()
+                finally:
+                    self._color = colour
 
     labels_polygon.Polygon = Polygon
 
