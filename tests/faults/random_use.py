@@ -3,7 +3,8 @@
     python -m tests.faults.random_use --actions 10000
 
 It ends with one line: how many actions there were, what went wrong, how much the memory grew
-from the first tenth to the end, and which threads are left. Exits with 1 where anything was
+from the first tenth to the end (and what it was after each), and which threads are left. Exits
+with 1 where anything was
 heard (exceptions, warnings, what Qt and napari complain of), where the answer that is shown
 is not that of the mask, where memory grew by 5% or more, or where a thread is left. A
 failure is printed with its action's number: the same `--seed` and as many `--actions` do the
@@ -46,27 +47,26 @@ _THREADS_END = 20.0
 
 @dataclass(frozen=True)
 class Figure:
-    """What came of it: memory in bytes after the first tenth and at the end."""
+    """What came of it: memory in bytes after each tenth of the actions."""
 
     actions: int
     seed: int
     seconds: float
     troubles: Sequence[str]
-    memory: tuple[int, int]
+    memory: Sequence[int]
     threads: Sequence[str]
 
     @property
     def growth(self) -> float:
-        """Share by which memory grew."""
-        early, late = self.memory
-        return late / early - 1
+        """Share by which memory grew from the first tenth to the end."""
+        return self.memory[-1] / self.memory[0] - 1
 
     def __str__(self) -> str:
-        early, late = (m / _MIB for m in self.memory)
+        tenths = ", ".join(f"{m / _MIB:.0f}" for m in self.memory)
         return (
             f"{self.actions} actions (seed {self.seed}) in {self.seconds:.0f} s: "
-            f"{len(self.troubles)} errors, memory {self.growth:+.1%} ({early:.0f} to {late:.0f} "
-            f"MiB), {len(self.threads)} threads left"
+            f"{len(self.troubles)} errors, memory {self.growth:+.1%} (MiB after each tenth: "
+            f"{tenths}), {len(self.threads)} threads left"
         )
 
 
@@ -114,24 +114,25 @@ def use(
 
 def _act_all(
     person: Person, actions: int, seed: int, troubles: Troubles, trace: Callable[[str], None]
-) -> tuple[int, int]:
-    """Act, and look now and then; return the memory that is taken early and at the end."""
+) -> list[int]:
+    """Act, and look now and then; return the memory that is taken after each tenth."""
     start = time.monotonic()
-    early = 0
+    tenth = max(actions // 10, 1)
+    memory = []
     for number in range(actions):
-        if number == max(actions // 10, 1):
-            early = _memory_at_home(person)
         troubles.at = f"seed {seed}, action {number}"
         _try(partial(act, person, f"{seed}/{number}"), troubles)
         trace(f"{number} {time.monotonic() - start:.2f} {person.done}")
         troubles.at += f" ({person.done})"
         if number % CHECK_EVERY == CHECK_EVERY - 1:
             _try(lambda: [troubles.hear(what) for what in wrong(person)], troubles)
+        if number % tenth == tenth - 1:
+            memory.append(_memory_at_home(person))
+            trace(f"after {number + 1}: {memory[-1] / _MIB:.0f} MiB")
     troubles.at = f"seed {seed}, at the end"
-    late = _memory_at_home(person)
     for what in (*wrong(person), *wrong_at_last(person)):
         troubles.hear(what)
-    return early or late, late
+    return memory
 
 
 def _try(act: Callable[[], Any], troubles: Troubles) -> None:
