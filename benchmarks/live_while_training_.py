@@ -29,8 +29,9 @@ from benchmarks.report import Result, Results
 from benchmarks.strokes import Program
 from napari_mtm.recording.store import save_session
 from napari_mtm.training.loop import Report
+from napari_mtm.training.messages import Assignment, News, Paused
 from napari_mtm.training.settings import Settings
-from napari_mtm.training.worker import Assignment, News, Paused, Worker
+from napari_mtm.training.worker import Worker
 
 _BLOCKS, _STROKES = 6, 15
 _REST_SECONDS = 10.0

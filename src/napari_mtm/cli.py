@@ -422,6 +422,7 @@ def _finetune(options: argparse.Namespace) -> None:
             scope=options.scope,
             settings=_settings(options, model.preset, "mtm"),
             source=_lasting(source),
+            weights=_lasting(options.model),
             resume=options.resume,
             watch=shown.watch,
             progress=shown.progress,

@@ -139,12 +139,18 @@ def tally(
 
 
 def bootstrap(
-    tally: Tally, statistic: Statistic, *, n: int = 1000, seed: int = 0, level: float = 0.95
+    tally: Tally,
+    statistic: Statistic,
+    *,
+    over: Tally | None = None,
+    n: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
 ) -> tuple[float, float]:
-    """Percentile interval of a score over resampled trials.
+    """Percentile interval of a score over resampled trials, or of its difference `over` another's.
 
-    "bps" and "d2" are means over units, "bps_pooled" pools them. Resamples
-    without a value are left out; both ends are NaN where none has one.
+    "bps" and "d2" are means over units, "bps_pooled" pools them. Both are resampled alike.
+    Resamples without a value are left out; both ends are NaN where none has one.
     """
     score = _STATISTICS[statistic]
     n_trials, n_units = tally.spikes.shape
@@ -156,6 +162,8 @@ def bootstrap(
         share = np.full(n_trials, 1 / max(n_trials, 1))
         weights = rng.multinomial(n_trials, share, size=size).astype(np.float64)
         values[start : start + size] = score(tally, weights)
+        if over is not None:
+            values[start : start + size] -= score(over, weights)
     values = values[np.isfinite(values)]
     if not len(values):
         return float("nan"), float("nan")

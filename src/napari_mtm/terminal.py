@@ -78,8 +78,7 @@ def _print_validation(report: "Report") -> None:
     scores = "  ".join(f"{task} {value:.3f}" for task, value in report.validation.items())
     best = "  best so far" if report.best_step == report.step else ""
     print(
-        f"step {report.step} of {report.steps}  bits/spike: {scores}{best}  "
-        f"{report.trials_per_second:.0f} trials/s  {_clock(report.seconds_left)} left",
+        f"step {report.step} of {report.steps}  bits/spike: {scores}{best}{_pace(report)}",
         file=sys.stderr,
         flush=True,
     )
@@ -89,8 +88,7 @@ def _table(report: "Report", validation: Mapping[str, float]) -> "Table":
     from rich.table import Table
 
     table = Table(
-        title=f"step {report.step} of {report.steps}   {report.trials_per_second:.0f} trials/s   "
-        f"{_clock(report.seconds_left)} left",
+        title=f"step {report.step} of {report.steps}{_pace(report)}",
         title_justify="left",
     )
     for heading in ("", "loss", "validation, bits/spike"):
@@ -107,5 +105,8 @@ def _table(report: "Report", validation: Mapping[str, float]) -> "Table":
     return table
 
 
-def _clock(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
+def _pace(report: "Report") -> str:
+    if report.seconds_left is None:
+        return ""
+    left = timedelta(seconds=round(report.seconds_left))
+    return f"  {report.trials_per_second:.0f} trials/s  {left} left"

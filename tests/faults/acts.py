@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QAbstractButton, QApplication, QListWidget, QWidget
 from napari_mtm.recording.opening import SAMPLE
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.session import Session
-from napari_mtm.ui.cells import CELLS
+from napari_mtm.ui.cells import USUAL
 from napari_mtm.ui.docks import show_docks
 from napari_mtm.ui.launch import window
 from napari_mtm.ui.models import load
@@ -292,7 +292,7 @@ def show_other_regions(person: Person) -> None:
 @often(5)
 def show_other_cells(person: Person) -> None:
     """Show or hide a cell, by our box or in napari's list of layers."""
-    name = person.chance.choice(CELLS)
+    name = person.chance.choice(USUAL)
     if person.chance.random() < 0.7:
         person.press("Predict", f"cell_{name}")
         return

@@ -23,9 +23,9 @@ from pydantic import TypeAdapter
 from napari_mtm.model.model import new_model
 from napari_mtm.model.weights import save_model
 from napari_mtm.recording.store import save_session
+from napari_mtm.training.messages import Assignment
 from napari_mtm.training.run import Run
 from napari_mtm.training.settings import Settings
-from napari_mtm.training.worker import Assignment
 from tests.faults.kill_training import look
 from tests.training.waves import SMALL, waves
 
@@ -36,7 +36,8 @@ _PATIENCE = 60.0
 PROGRAM = """
 import sys, time
 from pydantic import TypeAdapter
-from napari_mtm.training.worker import Assignment, Worker
+from napari_mtm.training.messages import Assignment
+from napari_mtm.training.worker import Worker
 worker = Worker(TypeAdapter(Assignment).validate_json(sys.argv[1]))
 print(worker.pid, flush=True)
 while worker.ended is None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from napari_mtm.model.model import Model, new_model
-from napari_mtm.training import runs
+from napari_mtm.training import places, runs
 from napari_mtm.training.run import Run, Taught
 from napari_mtm.training.settings import Settings
 from tests.training.waves import SMALL, waves
@@ -24,7 +24,7 @@ def model() -> Model:
 
 def begin(session: str, model: Model) -> Run:
     return Run.begin(
-        runs.new_folder(session),
+        places.new_folder(session),
         model,
         kind="finetune",
         settings=Settings(),
@@ -56,4 +56,4 @@ def test_a_damaged_run_hides_no_other(model: Model) -> None:
 
 def test_the_usual_place_is_the_platforms(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NAPARI_MTM_RUNS")
-    assert runs.folder().parts[-2:] == ("napari-mtm", "runs")
+    assert places.folder().parts[-2:] == ("napari-mtm", "runs")

@@ -19,12 +19,14 @@ import torch
 from napari_mtm.model.model import new_model
 from napari_mtm.model.weights import load_model, save_model
 from napari_mtm.recording.store import open_store, save_session
+from napari_mtm.training.child import Line, carry_out
 from napari_mtm.training.finetuning import finetune
 from napari_mtm.training.loop import Report, train
+from napari_mtm.training.messages import Assignment, Ended, Paused
 from napari_mtm.training.run import Run
 from napari_mtm.training.settings import Settings
 from napari_mtm.training.trainer import Trainer
-from napari_mtm.training.worker import Assignment, Ended, Line, Paused, Worker, carry_out
+from napari_mtm.training.worker import Worker
 from tests.training.waves import SMALL, lesson, waves
 
 QUICK = Settings(steps=30, check_every=10)
@@ -107,7 +109,7 @@ def test_it_learns_the_same_as_here(place: Place, undisturbed: Run, tmp_path: Pa
     worker = Worker(place.assign(tmp_path / "run", QUICK))
     heard = until(worker, lambda news: isinstance(news, Ended))
     reports = [news for news in heard if isinstance(news, Report)]
-    assert [report.step for report in reports] == [10, 20, 30]
+    assert [report.step for report in reports] == [0, 10, 20, 30]
     assert all(set(report.validation or ()) for report in reports)
     assert ended(worker) == Ended("finished")
     run = Run(tmp_path / "run")
@@ -199,7 +201,8 @@ import os, sys, time
 from pathlib import Path
 from pydantic import TypeAdapter
 from napari_mtm.training.loop import Report
-from napari_mtm.training.worker import Assignment, Worker
+from napari_mtm.training.messages import Assignment
+from napari_mtm.training.worker import Worker
 worker = Worker(TypeAdapter(Assignment).validate_json(sys.argv[1]))
 while not any(isinstance(news, Report) for news in worker.look()):
     assert worker.ended is None, worker.ended

@@ -28,16 +28,21 @@ def decode_session(
     fitted on the training trials. With `published`, the paper's protocol instead:
     regressions on flattened log rates, fitted on training and validation trials.
     """
-    found: Mapping[str, npt.NDArray[np.floating]]
     if published:
-        found = _published(model, session, np.sort(np.r_[split.train, split.validation]), trials)
-    else:
-        # What is fitted here is not kept: another split may test what this one trains on.
-        readouts = model.readouts.get(session.id) or fit_readouts(
-            *model.visible_latents(session, split.train), session, split.train
-        )
-        found = readouts.decode(*model.visible_latents(session, trials))
-    return score_decoded(session, trials, found)
+        known = np.sort(np.r_[split.train, split.validation])
+        return score_decoded(session, trials, _published(model, session, known, trials))
+    return score_decoded(session, trials, decode_behaviour(model, session, split, trials))
+
+
+def decode_behaviour(
+    model: Model, session: Session, split: Split, trials: Trials
+) -> Mapping[str, npt.NDArray[np.floating]]:
+    """Decode behaviour on some trials, by the readouts that the model has, or fitted ones."""
+    # What is fitted here is not kept: another split may test what this one trains on.
+    readouts = model.readouts.get(session.id) or fit_readouts(
+        *model.visible_latents(session, split.train), session, split.train
+    )
+    return readouts.decode(*model.visible_latents(session, trials))
 
 
 def score_decoded(

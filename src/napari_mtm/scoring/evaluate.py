@@ -112,6 +112,17 @@ class Evaluation:
             ]
         )
 
+    def gain(self, score: Score, predictor: str, over: str) -> tuple[float, float, float]:
+        """Return by how much pooled bits per spike of a predictor are above another's.
+
+        Between the bounds of 95% of resampled sets of trials, the same for both: low, value,
+        high.
+        """
+        ours, theirs = (self._results[score, name].tally for name in (predictor, over))
+        value = ours.pooled_bits_per_spike() - theirs.pooled_bits_per_spike()
+        low, high = bootstrap(ours, "bps_pooled", over=theirs, n=self._resamples)
+        return low, float(value), high
+
     def regions(self) -> pd.DataFrame:
         """One row per task, predictor and region: the scores of its units."""
         rows = []

@@ -36,6 +36,7 @@ def finetune(
     settings: Settings | None = None,
     trials: npt.ArrayLike | None = None,
     source: str | None = None,
+    weights: str | None = None,
     resume: bool = False,
     watch: Watch = unwatched,
     progress: Progress = silent,
@@ -62,6 +63,8 @@ def finetune(
         What to train on, by default the session's training trials.
     source
         Where the session can be opened again; written down in the run.
+    weights
+        Where the model can be loaded again; written down, too.
     resume
         Go on with the run in `out` where there is one, as if it had never stopped.
     watch
@@ -83,12 +86,13 @@ def finetune(
             settings=chosen,
             sessions=[taught(lessons[session.id], source)],
             scope=_best_scope(started, lessons, chosen, progress) if scope == "auto" else scope,
+            weights=weights,
         )
     run = Run(out)
     if [about.id for about in run.about.sessions] != [session.id]:
         raise TrainingError(f"The run in {out} is of another session than {session.title}.")
     tuned = run.model("start", device=model.device)
-    trainer = _trainer(tuned, lessons, run.about.settings, run.about.scope)
+    trainer = trainer_of(tuned, lessons, run.about.settings, run.about.scope)
     carry_out(run, trainer, exams_of(tuned, lessons), watch=watch)
     fit_best(run, session, train, device=model.device)
     return run
@@ -129,7 +133,9 @@ def with_session(model: Model, lesson: Lesson, seed: int) -> Model:
     return started
 
 
-def _trainer(model: Model, lessons: dict[str, Lesson], settings: Settings, scope: Scope) -> Trainer:
+def trainer_of(
+    model: Model, lessons: dict[str, Lesson], settings: Settings, scope: Scope
+) -> Trainer:
     """Return a trainer that moves what a scope says."""
     if scope == "full":
         return Trainer(model, lessons, settings)
@@ -143,17 +149,21 @@ def _trainer(model: Model, lessons: dict[str, Lesson], settings: Settings, scope
     return Trainer(model, lessons, settings, trainable=names)
 
 
+def trial_steps(settings: Settings) -> int:
+    """Return for how many steps each scope is tried."""
+    return min(max(round(TRIAL_SHARE * settings.steps), 1), LONGEST_TRIAL)
+
+
 def _best_scope(
     started: Model, lessons: dict[str, Lesson], settings: Settings, progress: Progress
 ) -> Scope:
     """Try each scope in a short training of its own; all weights where nothing tells them apart."""
     exams = exams_of(started, lessons)
-    steps = min(max(round(TRIAL_SHARE * settings.steps), 1), LONGEST_TRIAL)
-    short = replace(settings, steps=steps)
+    short = replace(settings, steps=trial_steps(settings))
     found: dict[Scope, float] = {}
     for i, scope in enumerate(SCOPES):
         tried = copy.deepcopy(started)
-        trainer = _trainer(tried, lessons, short, scope)
+        trainer = trainer_of(tried, lessons, short, scope)
         for step in steps_of(trainer):
             progress((i + step / short.steps) / len(SCOPES), f"trying to move {scope}")
         scores = validate(tried, exams)

@@ -40,7 +40,7 @@ class Report:
     """What a run says of itself while it goes on.
 
     `losses` are means since the last report, `validation` is there where one was just
-    made.
+    made. Step 0 says what the start is worth; how long the rest takes is not known yet then.
     """
 
     step: int
@@ -50,7 +50,7 @@ class Report:
     best: float | None
     best_step: int | None
     trials_per_second: float
-    seconds_left: float
+    seconds_left: float | None
 
 
 Watch = Callable[[Report], None]
@@ -161,7 +161,7 @@ class _Course:
         self._resume()
         trainer, steps = self.trainer, self.settings.steps
         if not self.standing.step and self.world.leads:
-            self._check()  # what the start is worth
+            self._report_start()
         stop = False
         while trainer.step < steps and not stop:
             self.pending.append(trainer.advance())
@@ -201,6 +201,7 @@ class _Course:
             self.trainer.restore(tensors, self.standing.step)
         if self.world.leads:
             self.run.cut_log(self.trainer.step)
+            self.run.forget_comparison()
             self._tell("running", "")
 
     def _due(self, every: int) -> bool:
@@ -227,6 +228,13 @@ class _Course:
                 seconds_left=(settings.steps - step) * taken / n_steps,
             )
         )
+
+    def _report_start(self) -> None:
+        """Validate what training starts with."""
+        validation = self._check()
+        standing, steps = self.standing, self.settings.steps
+        self.watch(Report(0, steps, {}, validation, standing.best, standing.best_step, 0.0, None))
+        self.reported_at = time.monotonic()
 
     def _write_losses(self) -> tuple[_Floats, float]:
         """Write down the losses since the last time; return them, and the seconds they took."""

@@ -7,6 +7,7 @@
     best.safetensors        those with the best validation
     last.safetensors        those of the last save
     checkpoint.safetensors  all that training goes on from
+    comparison.json         scores on the test trials, before and after
 
 Every file but the log is written beside its place and put there in one go. The log grows by
 lines; what was cut off in the last one is ignored.
@@ -38,12 +39,15 @@ from napari_mtm.training.settings import Settings
 
 VERSION = 1
 
+COMPARISON = "comparison.json"
+
 _REPLACED = (
     "status.json",
     "log.jsonl",
     "best.safetensors",
     "last.safetensors",
     "checkpoint.safetensors",
+    COMPARISON,
 )
 
 Scope = Literal["units", "lora", "full"]
@@ -67,7 +71,7 @@ class Taught(_Record):
 
 
 class About(_Record):
-    """What was asked of a run."""
+    """What was asked of a run; `weights` says where those that it began with can be loaded."""
 
     format: Literal["napari-mtm run"] = "napari-mtm run"
     version: int = VERSION
@@ -76,6 +80,7 @@ class About(_Record):
     scope: Scope = "full"
     sessions: list[Taught]
     begun: str
+    weights: str | None = None
     environment: dict[str, str]
 
 
@@ -124,6 +129,7 @@ class Run:
         settings: Settings,
         sessions: list[Taught],
         scope: Scope = "full",
+        weights: str | None = None,
     ) -> "Run":
         """Make the folder of a new run that starts with a model."""
         folder = Path(folder)
@@ -134,6 +140,7 @@ class Run:
             scope=scope,
             sessions=sessions,
             begun=datetime.now(UTC).isoformat(timespec="seconds"),
+            weights=weights,
             environment=_environment(model),
         )
         save_model(model, folder / "start.safetensors")
@@ -260,6 +267,10 @@ class Run:
         kept = [json.dumps(line) + "\n" for line in self.log() if line["step"] <= step]
         with replacing(self.folder / "log.jsonl") as file:
             file.write("".join(kept).encode())
+
+    def forget_comparison(self) -> None:
+        """Remove scores of weights that training goes on from."""
+        (self.folder / COMPARISON).unlink(missing_ok=True)
 
     def save_checkpoint(self, tensors: Mapping[str, Tensor], standing: Standing) -> None:
         """Keep what training goes on from."""

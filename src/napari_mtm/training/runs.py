@@ -1,34 +1,21 @@
-"""Where runs that nobody named a folder for are kept, session by session."""
+"""The runs that are kept of a session: found, looked at, copied."""
 
-import os
+from dataclasses import dataclass
 from datetime import datetime
-from itertools import count
 from pathlib import Path
-from urllib.parse import quote
 
 from napari_mtm.errors import TrainingError
-from napari_mtm.training.run import Run
-
-
-def folder() -> Path:
-    """Return the folder of runs: the environment's NAPARI_MTM_RUNS, or the platform's place."""
-    from platformdirs import user_data_path
-
-    named = os.environ.get("NAPARI_MTM_RUNS")
-    return Path(named) if named else user_data_path("napari-mtm", appauthor=False) / "runs"
-
-
-def new_folder(session: str) -> Path:
-    """Return a folder, not there yet, for a new run on a session, by the session's id."""
-    begun = datetime.now().strftime("%Y-%m-%d %H-%M-%S")  # in a person's own time
-    names = (begun if n == 1 else f"{begun} ({n})" for n in count(1))
-    return next(path for name in names if not (path := _of(session) / name).exists())
+from napari_mtm.recording.session import Session
+from napari_mtm.recording.store import replacing, save_session, store_of
+from napari_mtm.training.comparison import Comparison, comparison_of
+from napari_mtm.training.places import folder_of
+from napari_mtm.training.run import About, Run, Status
 
 
 def runs_of(session: str) -> list[Run]:
     """Return the runs on a session by its id, the newest first; those that are damaged are not."""
     found = []
-    for path in _of(session).glob("*"):
+    for path in folder_of(session).glob("*"):
         try:
             found.append(Run(path))
         except TrainingError:
@@ -36,6 +23,53 @@ def runs_of(session: str) -> list[Run]:
     return sorted(found, key=lambda run: (run.about.begun, run.folder.name), reverse=True)
 
 
-def _of(session: str) -> Path:
-    # An id may hold what no name of a folder can, and be one that means another folder.
-    return folder() / quote(session, safe=" ").replace(".", "%2E")
+@dataclass(frozen=True)
+class Entry:
+    """A run as a list shows it."""
+
+    folder: Path
+    about: About
+    status: Status
+    comparison: Comparison | None
+
+    @classmethod
+    def of(cls, run: Run) -> "Entry":
+        """Look at a run."""
+        return cls(run.folder, run.about, run.status, comparison_of(run))
+
+    @property
+    def begun(self) -> datetime:
+        """When it was begun, in a person's own time."""
+        return datetime.fromisoformat(self.about.begun).astimezone()
+
+
+def entries_of(session: str) -> list[Entry]:
+    """Look at the runs on a session, the newest first."""
+    found = []
+    for run in runs_of(session):
+        try:
+            found.append(Entry.of(run))
+        except TrainingError:  # its status is damaged, or it was removed meanwhile
+            continue
+    return found
+
+
+def store_for(session: Session) -> Path:
+    """Return a store that another process can open a session from; one is written if need be."""
+    there = store_of(session)
+    if there is not None:
+        return there
+    path = folder_of(session.id) / "session.mtm"
+    save_session(session, path)
+    return path
+
+
+def export(run: Path, path: Path) -> None:
+    """Copy the best weights of the run in a folder to a file.
+
+    They can be loaded anywhere; raises StoreError where they cannot be written.
+    """
+    best = run / "best.safetensors"
+    weights = (best if best.exists() else run / "start.safetensors").read_bytes()
+    with replacing(path) as file:
+        file.write(weights)

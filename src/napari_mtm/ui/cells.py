@@ -22,8 +22,15 @@ if TYPE_CHECKING:
     from napari_mtm.live.engine import Answer
     from napari_mtm.ui.coordinator import Coordinator
 
-CellName: TypeAlias = Literal["reconstructed", "residual", "baseline"]
-CELLS: tuple[CellName, ...] = ("reconstructed", "residual", "baseline")
+CellName: TypeAlias = Literal["reconstructed", "fine-tuned", "residual", "baseline"]
+CELLS: tuple[CellName, ...] = ("reconstructed", "fine-tuned", "residual", "baseline")
+"""From left to right."""
+
+NEWEST: CellName = "fine-tuned"
+"""The cell that is there while a training tells of newer weights, and no longer."""
+
+USUAL: tuple[CellName, ...] = tuple(name for name in CELLS if name != NEWEST)
+"""The cells that a person shows and hides."""
 
 KEY = "napari_mtm_cell"
 """Where a layer's metadata says which cell it is of."""
@@ -103,6 +110,7 @@ class Cells:
         self._added = False
         self._answer: Answer | None = None
         self._baseline: npt.NDArray[np.float32] | None = None
+        self._newest: npt.NDArray[np.float32] | None = None
         layers = coordinator.viewer.layers
         self._settled = Settled(layers)
         layers.events.removed.connect(self._on_removed)
@@ -127,7 +135,7 @@ class Cells:
         if self._added or coordinator.session is None:
             return
         self._added = True
-        for name in CELLS:
+        for name in USUAL:
             self._insert(name, shown=name != "baseline")
         grid = coordinator.viewer.canvas.grid
         grid.stride = 2
@@ -169,7 +177,7 @@ class Cells:
         """Draw an answer."""
         before, self._answer = self._answer, answer
         if before is not None and before.request.trial != answer.request.trial:
-            self._baseline = None
+            self._baseline = self._newest = None
         self.set_stale(False)
         self._draw()
 
@@ -177,6 +185,19 @@ class Cells:
         """Draw a baseline's rates of the trial that is shown, (bins, units); nothing for None."""
         self._baseline = rates
         self._draw(only="baseline")
+
+    def show_newest(self, rates: npt.NDArray[np.float32] | None) -> None:
+        """Draw rates of newer weights, (bins, units), in a cell of their own; None removes it."""
+        self._newest = rates
+        cell = self._cells.get(NEWEST)
+        if rates is None and cell is not None:
+            del self._cells[NEWEST]
+            self._settled.call(partial(_remove, self._coordinator.viewer, (cell,)))
+            self._settled.call(self._coordinator.cells_changed.emit)
+        elif rates is not None and cell is None:
+            self.set_shown(NEWEST, True)
+        else:
+            self._draw(only=NEWEST)
 
     def set_stale(self, stale: bool) -> None:
         """Dim the cells while they show what is no longer asked for."""
@@ -188,7 +209,7 @@ class Cells:
     def _on_session(self) -> None:
         cells, had = tuple(self._cells.values()), self._added
         self._cells, self._added = {}, False
-        self._answer = self._baseline = None
+        self._answer = self._baseline = self._newest = None
         if had:  # before layers go: napari makes a new grid for each number of cells
             self._coordinator.viewer.canvas.grid.enabled = False
         self._settled.call(partial(_remove, self._coordinator.viewer, cells))
@@ -231,6 +252,12 @@ class Cells:
                 cell.image.contrast_limits = (low, high)
                 cell.image.gamma = raster.gamma
 
+    def _rates(self, name: CellName, answer: "Answer") -> npt.NDArray[np.float32] | None:
+        """Return what a cell has of the trial, (bins, units)."""
+        if name in ("baseline", NEWEST):
+            return self._baseline if name == "baseline" else self._newest
+        return answer.reconstruction.rates[0]
+
     def _draw(self, only: CellName | None = None) -> None:
         """Fill what is hidden with what is predicted; around it is what was recorded."""
         answer, coordinator = self._answer, self._coordinator
@@ -249,7 +276,7 @@ class Cells:
         for name, cell in self._cells.items():
             if not cell.image.visible or only not in (None, name):
                 continue
-            rates = self._baseline if name == "baseline" else answer.reconstruction.rates[0]
+            rates = self._rates(name, answer)
             if rates is None and only is None and cell.image.data.shape == hidden.shape:
                 continue  # what is there is replaced in a moment
             predicted = np.zeros_like(observed) if rates is None else rates[:, rows].T

@@ -18,6 +18,7 @@ from napari_mtm.recording.ordering import ORDERS
 from napari_mtm.recording.regions import Region, runs_of_regions
 from napari_mtm.recording.session import Session
 from napari_mtm.ui.cells import Cells
+from napari_mtm.ui.finetune.state import Finetuning
 from napari_mtm.ui.geometry import View
 from napari_mtm.ui.keys import bind
 from napari_mtm.ui.live import Live
@@ -89,6 +90,7 @@ class Coordinator:
         self.masks = MaskEditor(self)
         self.cells = Cells(self)
         self.live = Live(self)
+        self.finetuning = Finetuning(self)
         self._pointing = Pointing(self)
         bind(self, viewer)
         for layer in viewer.layers:
@@ -168,6 +170,11 @@ class Coordinator:
     def close(self) -> None:
         """Close the session and remove its layer."""
         self._remove(self._layer)
+
+    def end(self, timeout: float | None = None) -> bool:
+        """End what works for this viewer; return whether it did within `timeout` seconds each."""
+        trained = self.finetuning.close(timeout)
+        return self.live.close(timeout) and trained
 
     def set_order(self, name: str, positions: npt.NDArray[np.intp] | None = None) -> None:
         """Order the rows by a name in `ordering.ORDERS`, computed here unless it is given."""

@@ -7,7 +7,7 @@ from qtpy.QtCore import Qt
 from napari_mtm.ui.coordinator import coordinator_of
 
 _PLUGIN = "napari-mtm"
-_PANELS = ("Session", "Units", "Predict")
+_PANELS = ("Session", "Units", "Fine-tune", "Predict")
 _TRACES = "Traces"
 _TRACES_HEIGHT = 190
 _WATCHED = "napari-mtm watched"
@@ -19,14 +19,14 @@ def show_docks(viewer: Any) -> None:
 
     Those that a person closed or moved are left as they are.
     """
-    window, live = viewer.window, coordinator_of(viewer).live
+    window, coordinator = viewer.window, coordinator_of(viewer)
     new = [name for name in (*_PANELS, _TRACES) if _title(name) not in window.dock_widgets]
     for name in new:
         dock, _ = window.add_plugin_dock_widget(_PLUGIN, name, tabify=name in _PANELS[1:])
         main = dock.parent()
         if not main.property(_WATCHED):
             main.setProperty(_WATCHED, True)
-            main.destroyed.connect(lambda: live.close(0.0))
+            main.destroyed.connect(lambda: coordinator.end(0.0))
         if name == _TRACES:
             main.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)
             main.resizeDocks([dock], [_TRACES_HEIGHT], Qt.Orientation.Vertical)

@@ -24,6 +24,7 @@ class _Job:
 
     what: str
     done: Callable[[Any], None]
+    failed: Callable[[Exception], None]
     stop: threading.Event = field(default_factory=threading.Event)
     news: "SimpleQueue[tuple[str, Any]]" = field(default_factory=SimpleQueue)
 
@@ -61,10 +62,19 @@ class Jobs(QObject):
         """Whether a job is running that was not cancelled."""
         return self._job is not None
 
-    def run(self, what: str, work: Callable[[Progress], Any], done: Callable[[Any], None]) -> None:
-        """Call `work` with a progress callback on another thread, then `done` with its result."""
+    def run(
+        self,
+        what: str,
+        work: Callable[[Progress], Any],
+        done: Callable[[Any], None],
+        failed: "Callable[[Exception], None] | None" = None,
+    ) -> None:
+        """Call `work` with a progress callback on another thread, then `done` with its result.
+
+        Errors are given to `failed`, by default to tell a person about them.
+        """
         self.cancel()
-        job = self._job = _Job(what, done)
+        job = self._job = _Job(what, done, failed or report)
         self.destroyed.connect(job.stop.set)
         self.started.emit(what)
         # Not a daemon: Python waits for it at exit, which libraries with threads of
@@ -95,7 +105,7 @@ class Jobs(QObject):
         if "result" in news:
             job.done(news["result"])
         elif not isinstance(news["error"], Cancelled):
-            report(news["error"])
+            job.failed(news["error"])
 
     def _settle(self) -> None:
         assert self._job is not None

@@ -72,6 +72,11 @@ KEYS = (
     Key("Q", "paint with the other label", _switch_label),
     Key("W", "ask the model once", lambda c: c.live.once()),
     Key("G", "switch live on or off", lambda c: c.live.set_on(not c.live.on)),
+    Key(
+        "N",
+        "after a fine-tuning: ask the weights before it, or those after",
+        lambda c: c.finetuning.weights.flip(),
+    ),
     Key("Control-Z", "undo", lambda c: c.masks.undo()),
     Key("Control-Shift-Z", "redo", lambda c: c.masks.redo()),
 )

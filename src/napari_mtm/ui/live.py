@@ -75,9 +75,9 @@ class Live:
         self._pending = False
         self._seen: dict[int, Traces] = {}  # what is decoded of test trials with nothing hidden
         self._load: Load | None = None
-        self._names: dict[Load, str] = {}  # of models that are on their way
+        self._names: dict[Load, tuple[str, str]] = {}  # of models that are on their way
         self.model: Model | None = None
-        self.name = ""
+        self.name = self.source = ""
         self.doing = ""
         self.on = True
         self.answer: Answer | None = None
@@ -114,10 +114,13 @@ class Live:
         """Requests that a newer one took the place of."""
         return self._engine.dropped if self._engine is not None else 0
 
-    def use(self, load: Load, name: str = "a model") -> None:
-        """Load a model off the Qt thread, and ask it from then on."""
+    def use(self, load: Load, name: str = "a model", source: str = "") -> None:
+        """Load a model off the Qt thread, and ask it from then on.
+
+        `source` is where another process can load it: a file, or the name of shipped weights.
+        """
         engine = self._started()
-        self._load, self._names[load] = load, name
+        self._load, self._names[load] = load, (name, source)
         self.doing = f"Loading: {name}…"
         engine.use(load)
         self._listen()
@@ -355,7 +358,8 @@ class Live:
             self._on_failure(news)
 
     def _on_loaded(self, loaded: Loaded) -> None:
-        self.model, self.name = loaded.model, self._names[loaded.load]
+        self.model = loaded.model
+        self.name, self.source = self._names[loaded.load]
         self._seen = {}
         if loaded.load is self._load:  # else another is on its way already
             self._load, self.doing = None, ""

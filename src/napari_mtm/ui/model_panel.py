@@ -9,7 +9,7 @@ from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QGroupBox, QHBoxLayout, QMenu, QVBoxLayout
 
 from napari_mtm.live.engine import Answer
-from napari_mtm.ui.cells import CELLS, CellName
+from napari_mtm.ui.cells import USUAL, CellName
 from napari_mtm.ui.coordinator import Coordinator
 from napari_mtm.ui.models import NAMES, load, load_fitting
 from napari_mtm.ui.parts import button, text
@@ -34,7 +34,7 @@ class ModelPanel(QGroupBox):
         self.live.setToolTip("Ask the model with every change")
         self.once_button = button("once", "Ask once", "Ask the model now")
         self.status = text("status")
-        self.cells = {name: QCheckBox(name, objectName=f"cell_{name}") for name in CELLS}
+        self.cells = {name: QCheckBox(name, objectName=f"cell_{name}") for name in USUAL}
         rows = QVBoxLayout(self)
         rows.addWidget(self.model_button)
         row = QHBoxLayout()

@@ -29,7 +29,7 @@ def load(coordinator: "Coordinator", source: str) -> None:
         use_threads(chosen.threads)
         return load_model(source, device=chosen.device)
 
-    coordinator.live.use(work, NAMES.get(source) or Path(source).stem)
+    coordinator.live.use(work, NAMES.get(source) or Path(source).stem, source)
 
 
 def load_fitting(coordinator: "Coordinator") -> None:

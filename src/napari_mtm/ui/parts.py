@@ -1,5 +1,11 @@
 """Small parts that several panels are made of."""
 
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakMethod
+
+from psygnal import SignalInstance
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QLabel, QPushButton
@@ -25,3 +31,20 @@ def swatch(colour: tuple[float, ...]) -> QIcon:
     pixmap = QPixmap(10, 10)
     pixmap.fill(QColor.fromRgbF(*colour))
     return QIcon(pixmap)
+
+
+def listen(signal: SignalInstance, slot: Callable[[], Any]) -> None:
+    """Let a method of a widget hear a signal of the coordinator's, for as long as Qt knows it.
+
+    A dock that was closed may be gone from Qt while Python still holds it.
+    """
+    weak = WeakMethod(slot)
+
+    def hear() -> None:
+        bound = weak()
+        if bound is not None and isalive(bound.__self__):
+            bound()
+
+    widget: Any = slot.__self__  # type: ignore[attr-defined]
+    widget.destroyed.connect(lambda: signal.disconnect(hear, missing_ok=True))
+    signal.connect(hear)

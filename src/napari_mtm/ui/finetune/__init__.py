@@ -1,0 +1,1 @@
+"""Fine-tuning in the window: what will be done, how it goes, what came of it."""

@@ -1,0 +1,123 @@
+"""During a fine-tuning: how far it is, how it goes, and what can be done with it."""
+
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
+
+from napari_mtm.ui.coordinator import Coordinator
+from napari_mtm.ui.finetune.course import Course, Phase
+from napari_mtm.ui.finetune.curves import Curves
+from napari_mtm.ui.finetune.preview import Preview
+from napari_mtm.ui.finetune.words import best_words, progress_words
+from napari_mtm.ui.parts import button, listen, text
+
+_WHOLE = 1000
+
+
+class Monitor(QWidget):
+    """Shows a fine-tuning that goes on, or went, and stops it."""
+
+    def __init__(self, coordinator: Coordinator) -> None:
+        super().__init__()
+        self._coordinator = coordinator
+        self._finetuning = coordinator.finetuning
+        self.title = text("finetune_title")
+        self.bar = QProgressBar(objectName="finetune_progress")
+        self.bar.setRange(0, _WHOLE)
+        self.bar.setTextVisible(False)
+        self.words = text("finetune_words")
+        self.best = text("finetune_best")
+        self.curves = Curves()
+        self.preview = Preview(coordinator)
+        self.faster = QCheckBox("Train faster", objectName="finetune_faster_now")
+        self.faster.setToolTip("Use all cores: painting may stutter meanwhile")
+        self.pause_button = button("finetune_pause", "Pause", "Let it wait, and go on later")
+        self.stop_button = button(
+            "finetune_stop", "Stop, keep best", "End it now; the best weights so far are kept"
+        )
+        self.cancel_button = button("finetune_cancel", "Cancel", "End it now and keep nothing")
+        self._lay_out()
+        self._connect()
+        self._on_change()
+
+    def _lay_out(self) -> None:
+        self._controls = QWidget()
+        controls = QHBoxLayout(self._controls)
+        controls.setContentsMargins(0, 0, 0, 0)
+        for part in (self.pause_button, self.stop_button, self.cancel_button):
+            controls.addWidget(part)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for part in (
+            self.title,
+            self.bar,
+            self.words,
+            self._controls,
+            self.faster,
+            self.preview,
+            self.best,
+            self.curves,
+        ):
+            layout.addWidget(part)
+
+    def _connect(self) -> None:
+        finetuning = self._finetuning
+        listen(finetuning.changed, self._on_change)
+        listen(finetuning.heard, self._tell)
+        listen(finetuning.validated, self._draw)
+        listen(self._coordinator.theme_changed, self._on_theme)
+        self.pause_button.clicked.connect(self._on_pause)
+        self.stop_button.clicked.connect(finetuning.stop)
+        self.cancel_button.clicked.connect(finetuning.cancel)
+        self.faster.toggled.connect(lambda on: finetuning.set_faster(faster=on))
+        self._on_theme()
+
+    def _on_pause(self) -> None:
+        if self._finetuning.phase == "paused":
+            self._finetuning.go_on()
+        else:
+            self._finetuning.pause()
+
+    def _on_theme(self) -> None:
+        from napari.utils.theme import get_theme
+
+        coordinator = self._coordinator
+        self.curves.set_theme(get_theme(coordinator.viewer.theme), dark=coordinator.dark)
+        self._draw()
+
+    def _on_change(self) -> None:
+        finetuning, phase = self._finetuning, self._finetuning.phase
+        at_work = finetuning.at_work
+        for part in (self.bar, self.words, self._controls):
+            part.setVisible(at_work)
+        self.faster.setVisible(phase in ("preparing", "running", "paused"))
+        self.preview.setVisible(phase in ("running", "paused") and finetuning.of_open_session)
+        self.pause_button.setText("Go on" if phase == "paused" else "Pause")
+        self.pause_button.setEnabled(phase in ("running", "paused"))
+        self.stop_button.setEnabled(phase in ("running", "paused", "comparing"))
+        self.stop_button.setText("Skip this" if phase == "comparing" else "Stop, keep best")
+        self.cancel_button.setEnabled(phase not in ("stopping", "comparing"))
+        self._tell()
+        self._draw()
+
+    def _tell(self) -> None:
+        course, phase = self._finetuning.course, self._finetuning.phase
+        if course is None:
+            return
+        elsewhere = "" if self._finetuning.of_open_session else "Fine-tuning goes on: "
+        self.title.setText(f"{elsewhere}<b>{course.session.title}</b>")
+        self.words.setText(progress_words(course, phase))
+        self.best.setText(best_words(course))
+        self.bar.setValue(round(_WHOLE * _share(course, phase)))
+
+    def _draw(self) -> None:
+        course = self._finetuning.course
+        known = course is not None and bool(course.validations or course.losses)
+        self.curves.setVisible(known)
+        self.best.setVisible(known)
+        if course is not None and known:
+            self.curves.draw(course)
+
+
+def _share(course: Course, phase: Phase) -> float:
+    if phase in ("preparing", "comparing"):
+        return course.fraction
+    return course.step / max(course.steps, 1)
