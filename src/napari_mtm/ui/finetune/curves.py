@@ -27,6 +27,7 @@ _OTHER = "#888888"
 _HEIGHT = 130
 _FONT = 10
 _SMOOTH = 0.6
+_FEWEST_TICKS, _MOST_TICKS = 3, 5
 
 
 class Curves(QWidget):
@@ -35,6 +36,7 @@ class Curves(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.legend = QLabel(objectName="finetune_legend")
+        self.legend.setWordWrap(True)
         self.losses = _Plot("loss", "finetune_losses", log=True)
         self.validations = _Plot("validation, bits/spike", "finetune_validations")
         self._dark = True
@@ -53,8 +55,8 @@ class Curves(QWidget):
     def draw(self, course: Course) -> None:
         """Draw what is known of a fine-tuning."""
         colours = _DARK if self._dark else _LIGHT
-        keys = (f'<span style="color:{c}">━</span> {NAMES[k]}' for k, c in colours.items())
-        self.legend.setText(" &nbsp; ".join(keys))
+        keys = (f'<span style="color:{c}">━</span>&nbsp;{NAMES[k]}' for k, c in colours.items())
+        self.legend.setText(" ".join(keys))
         self.losses.draw(_smoothed(course.losses), colours, course.steps)
         self.validations.draw(_series(course.validations), colours, course.steps)
         self.validations.mark(course.best_step, _mean(course))
@@ -71,7 +73,7 @@ class _Plot(pg.PlotWidget):
         self.setMinimumHeight(_HEIGHT)
         self.setMaximumHeight(_HEIGHT)
         self.getPlotItem().setLogMode(y=log)
-        self._title = title
+        self._title, self._log = title, log
         self._lines: dict[str, pg.PlotDataItem] = {}
         self._best = pg.InfiniteLine(angle=90, label="best", labelOpts={"position": 0.1})
         self._best.hide()
@@ -125,6 +127,9 @@ class _Plot(pg.PlotWidget):
             line.setSymbolSize(4)
             line.setData(np.asarray(x, float), np.asarray(y, float))
         self.setXRange(0, max(steps, 1), padding=0.02)
+        if self._log:
+            shown = [v for _, y in series.values() for v in y if v > 0]
+            self.getAxis("left").setTicks([_log_ticks(shown)])
 
     def mark(self, step: int | None, text: str) -> None:
         """Mark a step as the best."""
@@ -132,6 +137,21 @@ class _Plot(pg.PlotWidget):
         if step is not None:
             self._best.setValue(step)
             self._best.label.setFormat(text)
+
+
+def _log_ticks(values: list[float]) -> list[tuple[float, str]]:
+    """Return where a log axis over these values has numbers: few, and round."""
+    if not values:
+        return []
+    low, high = np.log10(min(values)), np.log10(max(values))
+    for digits in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), tuple(np.arange(10, 100) / 10)):
+        decades = range(int(np.floor(low)), int(np.ceil(high)) + 1)
+        ticks = [digit * 10.0**k for k in decades for digit in digits]
+        found = [t for t in ticks if low - 0.02 <= np.log10(t) <= high + 0.02]
+        if len(found) >= _FEWEST_TICKS:
+            every = max(len(found) // _MOST_TICKS, 1)
+            return [(float(np.log10(t)), f"{t:.3g}") for t in found[::every]]
+    return []
 
 
 def _series(rows: Mapping[int, Mapping[str, float]]) -> dict[str, tuple[list[int], list[float]]]:

@@ -1,6 +1,6 @@
 """During a fine-tuning: how far it is, how it goes, and what can be done with it."""
 
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QProgressBar, QVBoxLayout, QWidget
 
 from napari_mtm.ui.coordinator import Coordinator
 from napari_mtm.ui.finetune.course import Course, Phase
@@ -9,6 +9,7 @@ from napari_mtm.ui.finetune.preview import Preview
 from napari_mtm.ui.finetune.words import best_words, progress_words
 from napari_mtm.ui.parts import button, listen, text
 
+_STOP = "Stop and keep the best"
 _WHOLE = 1000
 
 
@@ -31,7 +32,9 @@ class Monitor(QWidget):
         self.faster.setToolTip("Use all cores: painting may stutter meanwhile")
         self.pause_button = button("finetune_pause", "Pause", "Let it wait, and go on later")
         self.stop_button = button(
-            "finetune_stop", "Stop, keep best", "End it now; the best weights so far are kept"
+            "finetune_stop",
+            "Stop and keep the best",
+            "End it now; the best weights so far are kept",
         )
         self.cancel_button = button("finetune_cancel", "Cancel", "End it now and keep nothing")
         self._lay_out()
@@ -40,10 +43,11 @@ class Monitor(QWidget):
 
     def _lay_out(self) -> None:
         self._controls = QWidget()
-        controls = QHBoxLayout(self._controls)
+        controls = QGridLayout(self._controls)
         controls.setContentsMargins(0, 0, 0, 0)
-        for part in (self.pause_button, self.stop_button, self.cancel_button):
-            controls.addWidget(part)
+        controls.addWidget(self.pause_button, 0, 0)
+        controls.addWidget(self.cancel_button, 0, 1)
+        controls.addWidget(self.stop_button, 1, 0, 1, 2)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for part in (
@@ -93,7 +97,7 @@ class Monitor(QWidget):
         self.pause_button.setText("Go on" if phase == "paused" else "Pause")
         self.pause_button.setEnabled(phase in ("running", "paused"))
         self.stop_button.setEnabled(phase in ("running", "paused", "comparing"))
-        self.stop_button.setText("Skip this" if phase == "comparing" else "Stop, keep best")
+        self.stop_button.setText("Skip the comparison" if phase == "comparing" else _STOP)
         self.cancel_button.setEnabled(phase not in ("stopping", "comparing"))
         self._tell()
         self._draw()
@@ -105,7 +109,7 @@ class Monitor(QWidget):
         elsewhere = "" if self._finetuning.of_open_session else "Fine-tuning goes on: "
         self.title.setText(f"{elsewhere}<b>{course.session.title}</b>")
         self.words.setText(progress_words(course, phase))
-        self.best.setText(best_words(course))
+        self.best.setText(best_words(course, so_far=self._finetuning.at_work))
         self.bar.setValue(round(_WHOLE * _share(course, phase)))
 
     def _draw(self) -> None:

@@ -51,6 +51,11 @@ class PlanPanel(QWidget):
             self.scope.addItem(words, scope)
         self.scope.setToolTip("Which weights move")
         self.weights = QComboBox(objectName="finetune_weights")
+        for box in (self.scope, self.weights):  # no wider than the panel, whatever is in it
+            box.setSizeAdjustPolicy(
+                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            )
+            box.setMinimumContentsLength(12)
         self.weights.setToolTip("What to begin with")
         self.faster = QCheckBox("Train faster", objectName="finetune_faster")
         self.faster.setToolTip("Use all cores: painting may stutter meanwhile")

@@ -6,6 +6,7 @@ from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import (
     QButtonGroup,
     QFileDialog,
+    QGridLayout,
     QHBoxLayout,
     QMessageBox,
     QRadioButton,
@@ -54,9 +55,10 @@ class ResultPanel(QWidget):
         for part in (label, self.before, self.after):
             switch.addWidget(part)
         switch.addStretch()
-        buttons = QHBoxLayout()
-        for made in (self.keep_button, self.save_button, self.discard_button):
-            buttons.addWidget(made)
+        buttons = QGridLayout()
+        buttons.addWidget(self.keep_button, 0, 0, 1, 2)
+        buttons.addWidget(self.save_button, 1, 0)
+        buttons.addWidget(self.discard_button, 1, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for part in (self.words, self._switch, self.table, self.resume_button):

@@ -37,7 +37,7 @@ READOUTS: Mapping[str, str] = {
     "whisker-motion-energy": "whisker R²",
 }
 
-_CELL = "padding-right: 7px; white-space: nowrap"
+_CELL = "padding-right: 5px; white-space: nowrap"
 
 
 def plan_words(session: Session, weights: str, settings: "Settings", scope: str) -> str:
@@ -93,18 +93,19 @@ def progress_words(course: "Course", phase: str) -> str:
     return f"{line}, {duration(report.seconds_left)} left ({report.trials_per_second:.0f} trials/s)"
 
 
-def best_words(course: "Course") -> str:
-    """Say which validation was the best."""
+def best_words(course: "Course", *, so_far: bool) -> str:
+    """Say which validation was the best, or is so far."""
+    best = "Best so far" if so_far else "Best"
     scores = course.validations.get(course.best_step) if course.best_step is not None else None
     if not scores:
         return ""
     mean = sum(scores.values()) / len(scores)
     first = course.validations.get(0)
     if course.best_step == 0 or not first:
-        return f"Best so far: step {course.best_step}, mean {mean:.3f} bits/spike"
+        return f"{best}: step {course.best_step}, mean {mean:.3f} bits/spike"
     gain = mean - sum(first.values()) / len(first)
     return (
-        f"Best so far: step {course.best_step}, mean {mean:.3f} bits/spike, "
+        f"{best}: step {course.best_step}, mean {mean:.3f} bits/spike, "
         f"{_signed(gain, 3)} over the start"
     )
 
@@ -126,23 +127,35 @@ def ended_words(course: "Course") -> str:
 def comparison_words(comparison: "Comparison") -> str:
     """Set out before and after as a table, as rich text."""
     before = "start" if comparison.started else "before"
-    rows = [_cells("<b>bits/spike</b>", before, "after", "gain", "PSTH", "low rank")]
+    rows = [_cells("<b>bits/spike</b>", before, "after", "gain", "baseline")]
     for task, found in comparison.tasks.items():
         values = [_interval(found.get(name)) for name in ("before", "after")]
         gain = _interval(found.get("gain"), sign=True)
-        others = [_value(found.get(name)) for name in ("psth", "reduced-rank")]
-        rows.append(_cells(task, *values, gain, *others))
+        rows.append(_cells(task, *values, gain, _best_baseline(found)))
     if comparison.readouts:
-        rows.append(_cells("<b>decoded</b>", before, "after", "", "chance", ""))
+        rows.append(_cells("<b>decoded</b>", before, "after", "", "chance"))
     for name, found in comparison.readouts.items():
         if name in READOUTS:
             values = [_interval(found.get(which)) for which in ("before", "after")]
-            rows.append(_cells(READOUTS[name], *values, "", _value(found.get("chance")), ""))
+            rows.append(_cells(READOUTS[name], *values, "", _value(found.get("chance"))))
     note = (
-        f"{comparison.trials} test trials, units held out in groups; small: 95% of resampled "
+        f"{comparison.trials} test trials, units held out in groups. Small: 95% of resampled "
         "sets of trials."
     )
-    return f"<table>{''.join(rows)}</table><p>{note}</p>"
+    return f"{_table(rows)}<small>{note}</small>"
+
+
+def _best_baseline(found: "Mapping[str, Interval]") -> str:
+    """Write the better of the two baselines, and which it is."""
+    known = {
+        words: found[name]
+        for name, words in (("psth", "PSTH"), ("reduced-rank", "low rank"))
+        if name in found and found[name].value is not None
+    }
+    if not known:
+        return "–"
+    best = max(known, key=lambda words: known[words].value or 0.0)
+    return f"{_value(known[best])}<br>{_small(best)}"
 
 
 def entry_state(entry: "Entry") -> str:
@@ -182,13 +195,16 @@ def runs_words(entries: "list[Entry]") -> str:
     rows = [_cells("<b>after, bits/spike</b>", *tests)]
     for entry in entries:
         about = entry.about
-        name = (
-            f"{entry.begun:%d %b %H:%M}<br><small>{about.scope}, {about.settings.steps} steps, "
-            f"seed {about.settings.seed}</small>"
+        name = f"{entry.begun:%d %b %H:%M}<br>" + _small(
+            f"{about.scope}, {about.settings.steps} steps, seed {about.settings.seed}"
         )
         found = entry.comparison.tasks if entry.comparison else {}
         rows.append(_cells(name, *(_interval(found.get(t, {}).get("after")) for t in tests)))
-    return f"<table>{''.join(rows)}</table>"
+    return _table(rows)
+
+
+def _table(rows: list[str]) -> str:
+    return f'<table style="font-size: 11px">{"".join(rows)}</table>'
 
 
 def _cells(*cells: str) -> str:
@@ -203,7 +219,11 @@ def _interval(found: "Interval | None", *, sign: bool = False) -> str:
     if found.low is None or found.high is None:
         return value
     low, high = (_minus(f"{bound:.2f}") for bound in (found.low, found.high))
-    return f"{value}<br><small>{low} to {high}</small>"
+    return f"{value}<br>{_small(f'{low}, {high}')}"
+
+
+def _small(text: str) -> str:
+    return f'<span style="font-size: 9px">{text}</span>'
 
 
 def _value(found: "Interval | None") -> str:
