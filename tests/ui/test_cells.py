@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from napari_mtm import Mask, Session
 from napari_mtm.live.engine import Answer, Request
 from napari_mtm.model.reconstruction import Reconstruction
-from napari_mtm.ui.cells import CELLS
+from napari_mtm.ui.cells import USUAL
 from napari_mtm.ui.coordinator import coordinator_of
 
 
@@ -74,7 +74,7 @@ def cell_contents(viewer) -> list[list[str]]:
 
 
 def test_they_lie_beside_the_raster_from_left_to_right(coordinator, viewer, cells):
-    assert names(viewer) == layers_of(coordinator, *CELLS)
+    assert names(viewer) == layers_of(coordinator, *USUAL)
     assert cells.shown == ("reconstructed", "residual")
     assert cell_contents(viewer) == [
         [coordinator.session.title, "hidden"],
@@ -98,7 +98,7 @@ def test_adding_them_leaves_what_was_selected(coordinator, viewer):
 def test_adding_them_twice_is_adding_them_once(coordinator, viewer, cells):
     heard = listen(coordinator.cells_changed)
     cells.add()
-    assert names(viewer) == layers_of(coordinator, *CELLS)
+    assert names(viewer) == layers_of(coordinator, *USUAL)
     assert not heard.called
 
 
@@ -115,7 +115,7 @@ def test_without_a_session_there_are_none(viewer):
 def test_showing_and_hiding(coordinator, viewer, cells):
     heard = listen(coordinator.cells_changed)
     cells.set_shown("baseline", shown=True)
-    assert cells.shown == CELLS
+    assert cells.shown == USUAL
     assert len(coordinator.views) == 4
     cells.set_shown("reconstructed", shown=False)
     assert cells.shown == ("residual", "baseline")
@@ -307,7 +307,7 @@ def test_another_session_has_its_own(coordinator, viewer, cells, sample):
     assert len(coordinator.views) == 1
     assert heard.call_count == 1
     cells.add()
-    assert names(viewer) == layers_of(coordinator, *CELLS)
+    assert names(viewer) == layers_of(coordinator, *USUAL)
     assert cells.layer("residual").data.shape == (2, 10)
     cells.show(answered(small, Mask.region(small, "LP"), 1))
     assert cells.layer("reconstructed").data.shape == (2, 10)
@@ -366,7 +366,7 @@ def test_removing_both_layers_of_a_cell_at_once(coordinator, viewer, cells):
     assert cells.shown == ("reconstructed",)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", USUAL)
 def test_a_cell_that_was_removed_comes_back_to_its_place(coordinator, viewer, cells, sample, name):
     cells.set_shown("baseline", shown=True)
     answer = answered(sample, ~Mask.nothing(sample), 3)
@@ -375,8 +375,8 @@ def test_a_cell_that_was_removed_comes_back_to_its_place(coordinator, viewer, ce
     heard = listen(coordinator.cells_changed)
     cells.set_shown(name, shown=True)
     assert heard.called
-    assert names(viewer) == layers_of(coordinator, *CELLS)
-    assert cells.shown == CELLS
+    assert names(viewer) == layers_of(coordinator, *USUAL)
+    assert cells.shown == USUAL
     layer = cells.layer(name)
     assert layer.data.shape == coordinator.layer.data.shape[1:]
     np.testing.assert_allclose(layer.scale, coordinator.layer.scale[1:])
@@ -387,20 +387,20 @@ def test_a_cell_that_was_removed_comes_back_to_its_place(coordinator, viewer, ce
 
 
 def test_all_cells_removed_come_back_one_by_one(coordinator, viewer, cells):
-    for name in CELLS:
+    for name in USUAL:
         viewer.layers.remove(name)
     assert names(viewer) == layers_of(coordinator)
     assert len(coordinator.views) == 1
     cells.add()  # whoever removed them meant it
     assert cells.shown == ()
-    for name in reversed(CELLS):
+    for name in reversed(USUAL):
         cells.set_shown(name, shown=True)
-    assert names(viewer) == layers_of(coordinator, *CELLS)
+    assert names(viewer) == layers_of(coordinator, *USUAL)
 
 
 def test_removing_the_mask_leaves_every_cell_in_its_place(coordinator, viewer, cells):
     viewer.layers.remove("hidden")
-    assert names(viewer) == layers_of(coordinator, *CELLS)
+    assert names(viewer) == layers_of(coordinator, *USUAL)
     viewer.layers.selection = {viewer.layers["hidden"], viewer.layers["residual"]}
     viewer.layers.remove_selected()
     assert names(viewer) == layers_of(coordinator, "reconstructed", "baseline")
@@ -410,7 +410,7 @@ def test_layers_of_others_are_left_alone(coordinator, viewer, cells):
     other = viewer.add_image(np.zeros((4, 4)), name="other")
     viewer.layers.remove("residual")
     cells.set_shown("residual", shown=True)
-    assert names(viewer) == [*layers_of(coordinator, *CELLS), "other"]
+    assert names(viewer) == [*layers_of(coordinator, *USUAL), "other"]
     coordinator.close()
     assert list(viewer.layers) == [other]
 

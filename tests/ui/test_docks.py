@@ -47,10 +47,10 @@ def names(viewer) -> list[str]:
 def test_all_docks_are_there(viewer):
     show_docks(viewer)
     assert names(viewer) == [
-        f"{name} (napari-mtm)" for name in ("Predict", "Session", "Traces", "Units")
+        f"{name} (napari-mtm)" for name in ("Fine-tune", "Predict", "Session", "Traces", "Units")
     ]
     show_docks(viewer)
-    assert len(names(viewer)) == 4
+    assert len(names(viewer)) == 5
 
 
 def test_a_click_on_a_region_predicts_it(viewer, live, sample):

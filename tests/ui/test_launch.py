@@ -39,11 +39,11 @@ raise KeyError("of the script itself")
 
 HEAPS = """
 import ctypes, sys, threading
-from napari_mtm.ui.launch import share_one_heap
+from napari_mtm.ui.launch import keep_memory_together
 libc = ctypes.CDLL(None)
 libc.fopen.restype = ctypes.c_void_p
 if sys.argv[2] == "one":
-    share_one_heap()
+    keep_memory_together()
 together = threading.Barrier(8)
 def take():
     libc.malloc(100)
@@ -118,7 +118,7 @@ def test_a_source_that_is_not_there_opens_no_window(monkeypatch):
         launch.launch("/nowhere", one=None, preparation=Preparation())
 
 
-def test_threads_share_one_heap(tmp_path):
+def test_threads_keep_memory_together(tmp_path):
     if platform.libc_ver()[0] != "glibc":
         pytest.skip("only glibc gives each thread a heap of its own")
     heaps = {}

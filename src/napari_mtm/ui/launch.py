@@ -80,19 +80,23 @@ def show(viewer: Any) -> None:
         viewer.window.resize(round(_SHARE * screen.width()), round(_SHARE * screen.height()))
 
 
-_M_ARENA_MAX = -8
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_LARGE, _KEPT = 2**20, 2**25
 
 
-def share_one_heap() -> None:
-    """Let all threads take memory from one heap, where glibc would give each its own.
+def keep_memory_together() -> None:
+    """Let glibc give back what sessions and models leave behind.
 
-    Sessions and models come and go on threads of their own. What is left between the pieces
-    that stay is never given back: with a heap for each thread that is several times as much.
+    They come and go on threads of their own, and what is left between the pieces that stay is
+    never given back: so all threads share one heap, and large arrays, sessions say, lie
+    outside of it, however many of them have gone.
     """
     if sys.platform.startswith("linux"):
         tune = getattr(ctypes.CDLL(None), "mallopt", None)  # not there with another libc
         if tune is not None:
             tune(_M_ARENA_MAX, 1)
+            tune(_M_MMAP_THRESHOLD, _LARGE)
+            tune(_M_TRIM_THRESHOLD, _KEPT)
 
 
 def window(source: str, *, one: str | None, preparation: "Preparation") -> Any:
@@ -104,7 +108,7 @@ def window(source: str, *, one: str | None, preparation: "Preparation") -> Any:
     from napari_mtm.ui.open_dialog import Request
     from napari_mtm.ui.session_dock import open_in_dock
 
-    share_one_heap()
+    keep_memory_together()
     viewer = napari.Viewer(title="napari-mtm", show=False)
     open_in_dock(viewer, Request(source, one, preparation))
     show_docks(viewer)
