@@ -6,7 +6,7 @@ from weakref import WeakMethod
 
 from psygnal import SignalInstance
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QLabel, QPushButton
 
@@ -44,7 +44,7 @@ def listen(signal: SignalInstance, slot: Callable[[], Any]) -> None:
         bound = weak()
         if bound is not None and isalive(bound.__self__):
             bound()
+        else:  # not in the middle of telling others
+            QTimer.singleShot(0, lambda: signal.disconnect(hear, missing_ok=True))
 
-    widget: Any = slot.__self__  # type: ignore[attr-defined]
-    widget.destroyed.connect(lambda: signal.disconnect(hear, missing_ok=True))
     signal.connect(hear)

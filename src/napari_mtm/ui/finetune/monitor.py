@@ -20,6 +20,7 @@ class Monitor(QWidget):
         super().__init__()
         self._coordinator = coordinator
         self._finetuning = coordinator.finetuning
+        self._drawn_step = -1
         self.title = text("finetune_title")
         self.bar = QProgressBar(objectName="finetune_progress")
         self.bar.setRange(0, _WHOLE)
@@ -65,7 +66,7 @@ class Monitor(QWidget):
     def _connect(self) -> None:
         finetuning = self._finetuning
         listen(finetuning.changed, self._on_change)
-        listen(finetuning.heard, self._tell)
+        listen(finetuning.heard, self._on_heard)
         listen(finetuning.validated, self._draw)
         listen(self._coordinator.theme_changed, self._on_theme)
         self.pause_button.clicked.connect(self._on_pause)
@@ -86,6 +87,12 @@ class Monitor(QWidget):
         coordinator = self._coordinator
         self.curves.set_theme(get_theme(coordinator.viewer.theme), dark=coordinator.dark)
         self._draw()
+
+    def _on_heard(self) -> None:
+        self._tell()
+        course = self._finetuning.course
+        if course is not None and course.step != self._drawn_step:
+            self._draw()
 
     def _on_change(self) -> None:
         finetuning, phase = self._finetuning, self._finetuning.phase
@@ -118,6 +125,7 @@ class Monitor(QWidget):
         self.curves.setVisible(known)
         self.best.setVisible(known)
         if course is not None and known:
+            self._drawn_step = course.step
             self.curves.draw(course)
 
 
