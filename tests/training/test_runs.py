@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from napari_mtm.errors import StoreError
 from napari_mtm.model.model import Model, new_model
+from napari_mtm.recording.store import open_store
 from napari_mtm.training import places, runs
-from napari_mtm.training.run import Run, Taught
+from napari_mtm.training.run import Run, Status, Taught
 from napari_mtm.training.settings import Settings
 from tests.training.waves import SMALL, waves
 
@@ -57,3 +59,35 @@ def test_a_damaged_run_hides_no_other(model: Model) -> None:
 def test_the_usual_place_is_the_platforms(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NAPARI_MTM_RUNS")
     assert places.folder().parts[-2:] == ("napari-mtm", "runs")
+
+
+def test_a_list_shows_how_far_each_is(model: Model) -> None:
+    run = begin("one", model)
+    run.set_status(Status(state="finished", step=7, steps=9))
+    (entry,) = runs.entries_of("one")
+    assert (entry.status.step, entry.folder, entry.comparison) == (7, run.folder, None)
+    assert entry.begun.utcoffset() is not None
+    (run.folder / "status.json").write_text("{")
+    assert runs.entries_of("one") == []
+
+
+def test_a_session_that_was_never_written_is_written_once(place: Path) -> None:
+    session = waves(1)
+    path = runs.store_for(session)
+    assert path.is_relative_to(place)
+    opened = open_store(path)
+    assert (opened.id, opened.counts.tolist()) == (session.id, session.counts.tolist())
+    assert runs.store_for(opened) == path
+    assert runs.runs_of(session.id) == []
+
+
+def test_weights_are_copied_for_others(model: Model, tmp_path: Path) -> None:
+    run = begin("one", model)
+    out = tmp_path / "mine.safetensors"
+    runs.export(run.folder, out)  # of one that was never better, the start
+    assert out.read_bytes() == (run.folder / "start.safetensors").read_bytes()
+    run.save_model(model, "best")
+    runs.export(run.folder, out)
+    assert out.read_bytes() == (run.folder / "best.safetensors").read_bytes()
+    with pytest.raises(StoreError, match="Cannot write"):
+        runs.export(run.folder, tmp_path / "mine.safetensors" / "below")

@@ -20,9 +20,10 @@ from napari_mtm.model.model import new_model
 from napari_mtm.model.weights import load_model, save_model
 from napari_mtm.recording.store import open_store, save_session
 from napari_mtm.training.child import Line, carry_out
+from napari_mtm.training.comparison import comparison_of
 from napari_mtm.training.finetuning import finetune
 from napari_mtm.training.loop import Report, train
-from napari_mtm.training.messages import Assignment, Ended, Paused
+from napari_mtm.training.messages import Assignment, Comparing, Ended, Measured, Paused
 from napari_mtm.training.run import Run
 from napari_mtm.training.settings import Settings
 from napari_mtm.training.trainer import Trainer
@@ -115,6 +116,9 @@ def test_it_learns_the_same_as_here(place: Place, undisturbed: Run, tmp_path: Pa
     run = Run(tmp_path / "run")
     assert run.status.state == "finished"
     assert run.about.sessions[0].source == str(place.store)
+    assert run.about.weights == str(place.weights)
+    assert any(isinstance(news, Comparing) for news in heard)
+    assert comparison_of(run) is not None
     assert same(weights_of(run), weights_of(undisturbed))
     assert run.model(device="cpu").readouts.keys() == {waves(2).id}
 
@@ -136,6 +140,47 @@ def test_it_pauses_goes_on_and_stops_with_its_best(place: Place, tmp_path: Path)
     assert run.status.state == "stopped"
     assert 0 < run.status.step < ENDLESS.steps
     assert run.model(device="cpu").readouts.keys() == {waves(2).id}
+
+
+def test_stopped_while_it_compares_the_run_is_there(place: Place, tmp_path: Path) -> None:
+    worker = Worker(place.assign(tmp_path / "run", QUICK))
+    until(worker, lambda news: isinstance(news, Comparing))
+    worker.stop()
+    assert ended(worker) == Ended("finished")
+    assert Run(tmp_path / "run").status.state == "finished"
+    assert comparison_of(Run(tmp_path / "run")) is None
+
+
+def test_a_run_is_compared_later(place: Place, undisturbed: Run) -> None:
+    assert comparison_of(undisturbed) is None
+    worker = Worker(replace(place.assign(undisturbed.folder, QUICK), work="compare"))
+    heard = until(worker, lambda news: isinstance(news, Ended))
+    assert not any(isinstance(news, Report) for news in heard)
+    found = comparison_of(undisturbed)
+    assert found is not None
+    assert found.started  # who trained here did not say with which weights
+
+
+def test_it_measures_and_writes_nothing(place: Place, tmp_path: Path) -> None:
+    before = sorted(place.store.parent.iterdir())
+    worker = Worker(replace(place.assign(tmp_path / "run", QUICK), work="measure"))
+    heard = until(worker, lambda news: isinstance(news, Ended))
+    (measured,) = (news for news in heard if isinstance(news, Measured))
+    assert measured.device == "cpu"
+    assert measured.pace.step.keys() == {"units", "lora", "full"}
+    assert list(tmp_path.iterdir()) == []
+    assert sorted(place.store.parent.iterdir()) == before
+
+
+def test_it_uses_as_many_threads_as_it_is_told() -> None:
+    before = torch.get_num_threads()
+    line = Line(io.BytesIO())
+    line.orders.put(3)
+    try:
+        line.heed()
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_one_that_is_paused_can_be_cancelled_and_leaves_nothing(
@@ -192,7 +237,7 @@ def test_ended_by_the_system_it_keeps_its_best(place: Place, tmp_path: Path) -> 
     running(worker)
     os.kill(worker.pid, signal.SIGTERM)
     assert ended(worker) == Ended("stopped", "The system ended it.")
-    assert Run(tmp_path / "run").status.state == "stopped"
+    assert Run(tmp_path / "run").status.state == "interrupted"
     assert Run(tmp_path / "run").model(device="cpu").readouts
 
 
@@ -233,7 +278,7 @@ def test_it_saves_and_ends_when_its_starter_is_gone(place: Place, tmp_path: Path
     if process is not None:
         process.wait(_PATIENCE)
     status = Run(tmp_path / "run").status
-    assert status.state == "stopped"
+    assert status.state == "interrupted"
     assert status.step < ENDLESS.steps
     assert Run(tmp_path / "run").model(device="cpu").readouts
 
@@ -261,7 +306,7 @@ def test_others_come_first(place: Place, tmp_path: Path) -> None:
     assert psutil.Process(worker.pid).nice() >= 10
     assert not worker.close(0.0)
     assert worker.close(_PATIENCE)
-    assert Run(tmp_path / "run").status.state == "stopped"
+    assert Run(tmp_path / "run").status.state == "interrupted"
 
 
 def test_out_of_memory_it_goes_on_with_smaller_batches(
