@@ -22,6 +22,8 @@ class _Closing(QObject):
         """Ask; the window stays if that is wished."""
         if event is None or event.type() != QEvent.Type.Close or not self._finetuning.at_work:
             return False
+        if not event.spontaneous() and not self._finetuning.of_open_session:
+            return False  # a script closes the viewer, and it is half gone: nothing may wait
         assert isinstance(watched, QWidget)
         wish = ask(watched, self._finetuning)
         if wish == "stay":
