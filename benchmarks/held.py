@@ -28,7 +28,7 @@ class Held:
 
         Must come before any object is made of them: what is connected before is not seen.
         """
-        for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             module = importlib.import_module(found.name)
             for kind in vars(module).values():
                 if inspect.isclass(kind) and kind.__module__ == module.__name__:

@@ -311,7 +311,7 @@ class Engine:
         self._tell(Decoded(request, masked, visible.traces, baseline))
 
     def _step(self) -> None:
-        """Take a step of the first background work."""
+        """Take a step of a background work; they take turns."""
         assert self._model is not None
         with self._wake:
             waiting = list(self._works.items())
@@ -323,6 +323,7 @@ class Engine:
             if not self._running:
                 return
             name, (work, steps) = next(iter(self._running.items()))
+            self._running[name] = self._running.pop(name)
         try:
             step: News = Step(name, work, next(steps))
         except StopIteration:

@@ -111,6 +111,7 @@ class Cells:
         self._answer: Answer | None = None
         self._baseline: npt.NDArray[np.float32] | None = None
         self._newest: npt.NDArray[np.float32] | None = None
+        self._with_newest = False
         layers = coordinator.viewer.layers
         self._settled = Settled(layers)
         layers.events.removed.connect(self._on_removed)
@@ -119,6 +120,8 @@ class Cells:
         coordinator.row_height_changed.connect(self._on_row_height)
         coordinator.limits_changed.connect(self._on_limits)
         coordinator.theme_changed.connect(self._on_limits)
+        coordinator.masks.changed.connect(self._place_newest)
+        coordinator.masks.stroked.connect(self._place_newest)
 
     @property
     def shown(self) -> tuple[CellName, ...]:
@@ -187,17 +190,26 @@ class Cells:
         self._draw(only="baseline")
 
     def show_newest(self, rates: npt.NDArray[np.float32] | None) -> None:
-        """Draw rates of newer weights, (bins, units), in a cell of their own; None removes it."""
-        self._newest = rates
+        """Draw rates of newer weights, (bins, units), in a cell of their own; None removes it.
+
+        It comes and goes between strokes: others move to the side for it.
+        """
+        self._newest, self._with_newest = rates, rates is not None
+        if self._with_newest == (NEWEST in self._cells):
+            self._draw(only=NEWEST)
+        else:
+            self._place_newest()
+
+    def _place_newest(self) -> None:
         cell = self._cells.get(NEWEST)
-        if rates is None and cell is not None:
+        if self._coordinator.masks.stroke_goes_on or self._with_newest == (cell is not None):
+            return
+        if cell is None:
+            self.set_shown(NEWEST, True)
+        else:
             del self._cells[NEWEST]
             self._settled.call(partial(_remove, self._coordinator.viewer, (cell,)))
             self._settled.call(self._coordinator.cells_changed.emit)
-        elif rates is not None and cell is None:
-            self.set_shown(NEWEST, True)
-        else:
-            self._draw(only=NEWEST)
 
     def set_stale(self, stale: bool) -> None:
         """Dim the cells while they show what is no longer asked for."""
@@ -210,6 +222,7 @@ class Cells:
         cells, had = tuple(self._cells.values()), self._added
         self._cells, self._added = {}, False
         self._answer = self._baseline = self._newest = None
+        self._with_newest = False
         if had:  # before layers go: napari makes a new grid for each number of cells
             self._coordinator.viewer.canvas.grid.enabled = False
         self._settled.call(partial(_remove, self._coordinator.viewer, cells))
