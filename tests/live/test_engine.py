@@ -524,6 +524,18 @@ def test_several_works_are_all_done(engine, told, model):
     settle(engine)
 
 
+def test_what_is_ahead_waits_for_no_other_work(engine, told, model):
+    gate = Gate()
+    engine.work("long", steps(3, gate, name="long"))
+    gate.reached()
+    engine.work("ahead", steps(2, name="ahead"), ahead=True)
+    gate.open()
+    told.wait(Finished, 2)
+    assert [s.value for s in told.of(Step)] == ["long 0", "ahead 0", "ahead 1", "long 1", "long 2"]
+    engine.work("ahead", steps(1, name="last"))  # no longer
+    told.wait(Finished, 3)
+
+
 @pytest.mark.parametrize("what", ["forget", "forget_all"])
 def test_forgotten_work_is_not_told_any_more(engine, told, model, what):
     gate = Gate()

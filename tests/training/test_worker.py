@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import psutil
@@ -18,6 +19,7 @@ import torch
 
 from napari_mtm.model.model import new_model
 from napari_mtm.model.weights import load_model, save_model
+from napari_mtm.recording.session import Session
 from napari_mtm.recording.store import open_store, save_session
 from napari_mtm.training.child import Line, carry_out
 from napari_mtm.training.comparison import comparison_of
@@ -329,6 +331,39 @@ def test_out_of_memory_it_goes_on_with_smaller_batches(
     assert (settings.batch, settings.batches) == (4, 4)
     said = [json.loads(line) for line in told.getvalue().splitlines()]
     assert sum("smaller" in str(line) or "batches of 4" in str(line) for line in said) == 1
+
+
+def odd() -> dict[str, Session]:
+    whole = waves(4)
+    silent = np.zeros_like(whole.counts)
+    regions = list(whole.units["region"])
+    return {
+        "one trial": Session.from_counts(whole.counts[:1], regions, id="odd"),
+        "two trials": Session.from_counts(whole.counts[:2], regions, id="odd"),
+        "one unit": Session.from_counts(whole.counts[..., :1], regions[:1], id="odd"),
+        "one region": Session.from_counts(whole.counts, ["CA1"] * len(regions), id="odd"),
+        "no spikes": Session.from_counts(silent, regions, id="odd"),
+        "no behaviour in it": Session.from_counts(
+            whole.counts,
+            regions,
+            id="odd",
+            behaviour={"wheel-speed": np.full(whole.counts.shape[:2], np.nan)},
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", odd())
+@pytest.mark.parametrize("scope", ["full", "auto"])
+def test_odd_sessions_come_to_an_end(
+    place: Place, tmp_path: Path, name: str, scope: Literal["full", "auto"]
+) -> None:
+    save_session(odd()[name], tmp_path / "odd.mtm")
+    few = Settings(steps=2, check_every=1)
+    assignment = replace(place.assign(tmp_path / "run", few), session=tmp_path / "odd.mtm")
+    done = carry_out(replace(assignment, scope=scope), Line(io.BytesIO()))
+    assert done.how == "finished"
+    assert (done.message == "") == ("trial" not in name)
+    assert Run(tmp_path / "run").model(device="cpu").trained >= {"odd"}
 
 
 def test_with_no_memory_for_a_single_trial_it_says_what_to_do(

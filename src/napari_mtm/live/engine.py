@@ -151,6 +151,7 @@ class Engine:
         self._decoding: Request | None = None
         self._works: dict[str, Steps] = {}
         self._running: dict[str, tuple[Steps, Iterator[object]]] = {}
+        self._ahead: set[str] = set()
         self._asked_at = 0.0
         self._closed = self._at_work = False
         self._model: Model | None = None
@@ -188,11 +189,17 @@ class Engine:
             self._asked_at = time.perf_counter()
             self._wake.notify()
 
-    def work(self, name: str, steps: Steps) -> None:
-        """Take steps while no request waits; a work of the same name is given up."""
+    def work(self, name: str, steps: Steps, *, ahead: bool = False) -> None:
+        """Take steps while no request waits; a work of the same name is given up.
+
+        One comes after the other, in the order they were begun in, or `ahead` of all.
+        """
         with self._wake:
             self._works[name] = steps
             self._running.pop(name, None)
+            self._ahead.discard(name)
+            if ahead:
+                self._ahead.add(name)
             self._wake.notify()
 
     def forget(self, name: str) -> None:
@@ -311,7 +318,7 @@ class Engine:
         self._tell(Decoded(request, masked, visible.traces, baseline))
 
     def _step(self) -> None:
-        """Take a step of a background work; they take turns."""
+        """Take a step of the first background work."""
         assert self._model is not None
         with self._wake:
             waiting = list(self._works.items())
@@ -322,8 +329,8 @@ class Engine:
             )
             if not self._running:
                 return
-            name, (work, steps) = next(iter(self._running.items()))
-            self._running[name] = self._running.pop(name)
+            name = next((n for n in self._running if n in self._ahead), next(iter(self._running)))
+            work, steps = self._running[name]
         try:
             step: News = Step(name, work, next(steps))
         except StopIteration:

@@ -184,20 +184,23 @@ class Live:
 
         self._begin(_WHOLE, steps)
 
-    def work(self, name: str, steps: Steps, heard: Callable[[object], None]) -> None:
+    def work(
+        self, name: str, steps: Steps, heard: Callable[[object], None], *, ahead: bool = False
+    ) -> None:
         """Take steps on the model while nothing is asked; `heard`, held weakly, hears each.
 
-        A work of the same name is given up. Without a model nothing is done.
+        A work of the same name is given up. Without a model nothing is done. What is `ahead`
+        does not wait for the scores over the test trials.
         """
         if self.model is None:
             return
         self._heard[name] = WeakMethod(heard)
-        self._begin(name, steps)
+        self._begin(name, steps, ahead=ahead)
 
-    def _begin(self, name: str, steps: Steps) -> None:
+    def _begin(self, name: str, steps: Steps, *, ahead: bool = False) -> None:
         if self._engine is not None:
             self._works[name] = steps
-            self._engine.work(name, steps)
+            self._engine.work(name, steps, ahead=ahead)
             self._listen()
 
     def _forget(self, name: str) -> None:

@@ -249,6 +249,12 @@ def test_it_goes_faster_when_asked(dock, training, monkeypatch):
     assert training.orders == [8, 2]
 
 
+def test_what_was_begun_faster_is_shown_to_be(dock, played):
+    dock.plan.faster.click()
+    click(dock.plan.start_button)
+    assert dock.monitor.faster.isChecked()
+
+
 def test_newer_weights_are_shown_beside_the_old(dock, finetuning, training, ready, sample):
     region = max(sample.regions, key=lambda r: r.size)
     ready.masks.put(Mask.region(sample, region.name))
@@ -446,6 +452,17 @@ def test_one_that_was_cut_off_is_offered_to_be_resumed(dock, finetuning, two_run
     assert dock.runs.offer.isHidden()
     until(lambda: 0 in finetuning.course.validations)  # from its log
     assert finetuning.course.step == 120
+
+
+def test_a_run_that_was_cut_off_is_told_of_once_whatever_is_on_screen(
+    qtbot, coordinator, sample, told
+):
+    run_in(new_folder(sample.id), sample, state="interrupted", step=120)
+    for _ in range(2):
+        coordinator.finetuning.shelf.refresh()
+        until(lambda: bool(coordinator.finetuning.shelf.entries))
+    assert len(told) == 1
+    assert "cut off at step 120 of 300" in told[0]
 
 
 def test_a_run_is_opened(dock, finetuning, two_runs, ready):

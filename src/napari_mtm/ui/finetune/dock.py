@@ -44,8 +44,9 @@ class FinetuneDock(QWidget):
         self._on_change()
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """Ask before the window is closed while a training goes on."""
+        """Ask before the window is closed while a training goes on; look for runs again."""
         super().showEvent(event)
+        self.coordinator.finetuning.shelf.refresh()  # one that was left alone may have ended
         window = self.window()
         if isinstance(window, QMainWindow):
             watch_closing(window, self.coordinator.finetuning)

@@ -1,5 +1,6 @@
 """During a fine-tuning: how far it is, how it goes, and what can be done with it."""
 
+from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QProgressBar, QVBoxLayout, QWidget
 
 from napari_mtm.ui.coordinator import Coordinator
@@ -101,6 +102,8 @@ class Monitor(QWidget):
             part.setVisible(at_work)
         self.faster.setVisible(phase in ("preparing", "running", "paused"))
         self.preview.setVisible(phase in ("running", "paused") and finetuning.of_open_session)
+        with QSignalBlocker(self.faster):
+            self.faster.setChecked(finetuning.faster)
         self.pause_button.setText("Go on" if phase == "paused" else "Pause")
         self.pause_button.setEnabled(phase in ("running", "paused"))
         self.stop_button.setEnabled(phase in ("running", "paused", "comparing"))

@@ -88,7 +88,7 @@ class Preview(QWidget):
             )
             yield _Newest(request, step, found.rates[0], found.scores().bps_pooled)
 
-        self._coordinator.live.work(_WORK, steps, self._on_newest)
+        self._coordinator.live.work(_WORK, steps, self._on_newest, ahead=True)
 
     def _newest(self, folder: Path, step: int) -> "Model | None":
         """Load the best weights, unless it was done; None where they are gone."""

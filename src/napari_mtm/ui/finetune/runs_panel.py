@@ -18,7 +18,13 @@ from qtpy.QtWidgets import (
 
 from napari_mtm.ui.coordinator import Coordinator
 from napari_mtm.ui.finetune.state import tell
-from napari_mtm.ui.finetune.words import entry_score, entry_state, entry_words, runs_words
+from napari_mtm.ui.finetune.words import (
+    cut_off_words,
+    entry_score,
+    entry_state,
+    entry_words,
+    runs_words,
+)
 from napari_mtm.ui.parts import button, listen, text
 
 if TYPE_CHECKING:
@@ -124,11 +130,7 @@ class RunsPanel(QGroupBox):
         self.offer.setVisible(interrupted is not None)
         self.offer_button.setVisible(interrupted is not None)
         if interrupted is not None:
-            status = interrupted.status
-            self.offer.setText(
-                f"The fine-tuning of {interrupted.begun:%d %b %H:%M} was cut off at step "
-                f"{status.step} of {status.steps}."
-            )
+            self.offer.setText(cut_off_words(interrupted))
 
     def _on_offer(self) -> None:
         entry = self._finetuning.shelf.interrupted

@@ -15,7 +15,7 @@ from napari_mtm.ui.finetune.before_after import BeforeAfter
 from napari_mtm.ui.finetune.course import AT_WORK, Choices, Course, Phase, threads
 from napari_mtm.ui.finetune.pacing import Pacing
 from napari_mtm.ui.finetune.shelf import Curves, Shelf
-from napari_mtm.ui.finetune.words import ended_words
+from napari_mtm.ui.finetune.words import cut_off_words, ended_words
 from napari_mtm.ui.jobs import Jobs
 from napari_mtm.ui.preferences import preferences
 
@@ -36,6 +36,8 @@ class Finetuning:
     course
         The fine-tuning that is under way, or was last; None where there is none to show. It
         goes on when another session is opened.
+    faster
+        Whether a training uses all cores.
     shelf, pacing, weights
         The runs on the open session, how long one takes, and the weights before and after.
 
@@ -58,8 +60,11 @@ class Finetuning:
         self._watched: Watched | None = None
         self._starting = Jobs()
         self._of_live: tuple[object, ...] = ()
+        self._offered: set[Path] = set()
+        self.faster = False
         coordinator.session_changed.connect(self._on_session)
         coordinator.live.status_changed.connect(self._on_live)
+        self.shelf.changed.connect(self._on_runs)
 
     @property
     def at_work(self) -> bool:
@@ -100,6 +105,7 @@ class Finetuning:
         from napari_mtm.training.messages import Assignment
         from napari_mtm.training.places import new_folder
 
+        self.faster = choices.faster
         settings = choices.settings(live.model.preset)
         assignment = Assignment(
             Path(),
@@ -108,13 +114,13 @@ class Finetuning:
             choices.scope,  # type: ignore[arg-type]
             settings,
             device=preferences().device,
-            threads=threads(faster=choices.faster),
+            threads=threads(faster=self.faster),
         )
         self._begin(Course(session, assignment.out, settings.steps), assignment, "preparing")
 
-    def resume(self, entry: "Entry", *, faster: bool = False) -> None:
+    def resume(self, entry: "Entry") -> None:
         """Go on with a run of the open session, with its own settings."""
-        self._go_on_with(entry, "fine-tune", faster=faster)
+        self._go_on_with(entry, "fine-tune")
 
     def compare(self, entry: "Entry") -> None:
         """Score a run of the open session on test trials, before and after."""
@@ -158,7 +164,8 @@ class Finetuning:
             self.put_away()
 
     def set_faster(self, *, faster: bool) -> None:
-        """Let a training that goes on use all cores, or few."""
+        """Let a training use all cores, or few; one that goes on, too."""
+        self.faster = faster
         if self._watched is not None:
             self._watched.worker.use_threads(threads(faster=faster))
 
@@ -198,7 +205,7 @@ class Finetuning:
         ended = self.pacing.stop(timeout)
         return (watched is None or watched.let_go(timeout)) and ended
 
-    def _go_on_with(self, entry: "Entry", work: "str", *, faster: bool = False) -> None:
+    def _go_on_with(self, entry: "Entry", work: str) -> None:
         session = self._coordinator.session
         if session is None or self.at_work:
             return
@@ -212,7 +219,7 @@ class Finetuning:
             about.scope,
             about.settings,
             device=preferences().device,
-            threads=threads(faster=faster),
+            threads=threads(faster=self.faster),
             work=work,  # type: ignore[arg-type]
         )
         course = _course_of(entry, session)
@@ -315,6 +322,13 @@ class Finetuning:
             self.changed.emit()
         else:
             self.put_away()
+
+    def _on_runs(self) -> None:
+        """Say once that a run was cut off, also where the panel is not on screen."""
+        entry = self.shelf.interrupted
+        if entry is not None and self.course is None and entry.folder not in self._offered:
+            self._offered.add(entry.folder)
+            tell(f"{cut_off_words(entry)} The fine-tune panel can resume it.")
 
     def _on_live(self) -> None:
         """Tell when there is another model, not of each answer."""

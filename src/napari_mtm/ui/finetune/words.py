@@ -158,6 +158,15 @@ def _best_baseline(found: "Mapping[str, Interval]") -> str:
     return f"{_value(known[best])}<br>{_small(best)}"
 
 
+def cut_off_words(entry: "Entry") -> str:
+    """Say that a run was cut off."""
+    status = entry.status
+    return (
+        f"The fine-tuning of {entry.begun:%d %b %H:%M} was cut off at step {status.step} of "
+        f"{status.steps}."
+    )
+
+
 def entry_state(entry: "Entry") -> str:
     """Say in a word or two how far a run is."""
     status = entry.status
