@@ -231,6 +231,25 @@ def test_it_stops_and_compares(dock, finetuning, training, told, sample):
     assert training.closed
 
 
+def test_the_comparison_is_skipped(dock, finetuning, training, sample):
+    run_in(training.assignment.out, sample)
+    training.say(report(0, 0.3), report(300, 0.4, best=300), Comparing(0.1, "scoring"))
+    click(dock.monitor.stop_button)
+    training.say(Comparing(0.2, "scoring"))
+    assert finetuning.phase == "stopping"
+    training.say(Ended("finished"))
+    assert finetuning.phase == "finished"
+    assert dock.result.table.isHidden()
+
+
+def test_killed_while_it_compares_it_is_finished_all_the_same(dock, finetuning, training, sample):
+    run_in(training.assignment.out, sample)
+    training.say(report(0, 0.3), report(300, 0.4, best=300), Comparing(0.1, "scoring"))
+    training.say(Ended("killed", "By signal 9."))
+    assert finetuning.phase == "finished"
+    assert "The comparison was cut off" in dock.result.words.text()
+
+
 def test_cancelling_leaves_nothing_to_see(dock, finetuning, training):
     training.say(report(0, 0.3))
     click(dock.monitor.cancel_button)

@@ -75,6 +75,8 @@ class Course:
         By step.
     how
         How it ended, as `Ended.how`; empty while it goes on.
+    skipped
+        Whether its comparison is not wanted.
 
     """
 
@@ -90,6 +92,7 @@ class Course:
     best_step: int | None = None
     comparison: "Comparison | None" = None
     how: str = ""
+    skipped: bool = False
 
     def take(self, report: "Report") -> None:
         """Take note of how far it is."""

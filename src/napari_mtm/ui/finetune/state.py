@@ -150,8 +150,9 @@ class Finetuning:
 
     def stop(self) -> None:
         """End the training and keep its best weights; or end the comparison."""
-        if self._watched is not None and self.at_work:
+        if self._watched is not None and self.course is not None and self.at_work:
             self._watched.worker.stop()
+            self.course.skipped = self.phase == "comparing"
             self._set_phase("stopping")
 
     def cancel(self) -> None:
@@ -271,7 +272,7 @@ class Finetuning:
                 self.validated.emit()
         elif isinstance(news, Preparing | Comparing):
             course.fraction, course.message = news.fraction, news.message
-            if isinstance(news, Comparing) and self.phase != "comparing":
+            if isinstance(news, Comparing) and self.phase != "comparing" and not course.skipped:
                 self._set_phase("comparing")
         elif isinstance(news, Paused) and self.phase == "running":
             self._set_phase("paused")
@@ -284,6 +285,8 @@ class Finetuning:
 
         course = self.course
         assert course is not None
+        if how == "killed" and _is_trained(course.folder):
+            how, message = "finished", "The comparison was cut off."
         course.how, course.message = how, message
         self.shelf.refresh()
         if how in ("failed", "killed"):
@@ -342,6 +345,12 @@ class Finetuning:
 def _course_of(entry: "Entry", session: Session) -> Course:
     status, steps = entry.status, entry.about.settings.steps
     return Course(session, entry.folder, steps, status.step, best_step=status.best_step)
+
+
+def _is_trained(folder: Path) -> bool:
+    from napari_mtm.training.run import Run
+
+    return Run.is_in(folder) and Run(folder).status.state == "finished"
 
 
 def tell(message: str, *, warn: bool = False) -> None:
