@@ -32,12 +32,13 @@ class Watched:
         self._poll.setInterval(_POLL_MS)
         self._poll.timeout.connect(self._look)
         self._poll.start()
-        finalize(viewer, self.worker.close, 0.0)
+        self._with_viewer = finalize(viewer, self.worker.close, 0.0)
 
     def let_go(self, timeout: float | None = 0.0) -> bool:
         """Hear no more; return whether it ended within `timeout` seconds."""
         if isalive(self._poll):
             self._poll.stop()
+        self._with_viewer.detach()
         return self.worker.close(timeout)
 
     def _look(self) -> None:
