@@ -39,7 +39,7 @@ class FinetuneDock(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
-        self.setMinimumWidth(330)
+        self.setMinimumWidth(352)  # the table of results, and a scroll bar
         listen(self.coordinator.finetuning.changed, self._on_change)
         self._on_change()
 
