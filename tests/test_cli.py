@@ -376,7 +376,7 @@ def test_pretrain_then_finetune_then_evaluate(scored, tmp_path, capsys):
     captured = capsys.readouterr()
     assert captured.out.startswith("finished, 6 of 6 steps")
     assert str(run / "best.safetensors") in captured.out
-    assert [line.split()[1] for line in captured.err.splitlines()] == ["3", "6"]
+    assert [line.split()[1] for line in captured.err.splitlines()] == ["0", "3", "6"]
     about = Run(run).about
     assert (about.settings.seed, about.settings.steps) == (5, 6)
     assert [s.source for s in about.sessions] == [str(stores / f"{n}.mtm") for n in (1, 2)]
