@@ -19,6 +19,7 @@ from napari_mtm.ui.mends import forget_old_grids, let_polygons_cross, use_own_co
 from napari_mtm.ui.one_picture import OnePicture
 from napari_mtm.ui.part_scores import region_score_words, region_scores, unit_score_words
 from napari_mtm.ui.pointing import Choice
+from napari_mtm.ui.set_aside import SetAside
 from napari_mtm.ui.trial_text import Event, axis_title, trial_events
 
 GUTTER_WIDTH = 78
@@ -335,6 +336,7 @@ class CanvasFrame(QObject):
         canvas.installEventFilter(self)
         let_polygons_cross()
         self._one_picture = OnePicture(coordinator, canvas)
+        self._set_aside = SetAside(coordinator, canvas)
         coordinator.session_changed.connect(self._on_session)
         coordinator.rows_changed.connect(self._on_rows)
         coordinator.trial_changed.connect(self._on_trial)

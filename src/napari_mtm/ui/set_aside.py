@@ -1,0 +1,67 @@
+"""Python looks for garbage among what is new, not each time among all that napari is made of."""
+
+import gc
+from typing import Any
+
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject, QTimer
+from qtpy.QtWidgets import QWidget
+
+from napari_mtm.ui.coordinator import KEY, Coordinator
+
+REST_MS = 1000
+"""How long nothing may have been asked of the model."""
+
+
+class SetAside(QObject):
+    """Sets aside what is there once a session is open and at rest, until that session goes.
+
+    Napari, torch and a session on screen are 700,000 objects. Going through them takes about
+    half a second, in which the window is dead, and Python did so every few hundred strokes,
+    napari with each layer that is removed. When the session goes, so may all that was set
+    aside: napari then looks through everything once.
+    """
+
+    def __init__(self, coordinator: Coordinator, canvas: QWidget) -> None:
+        super().__init__(canvas)
+        self._coordinator = coordinator
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(REST_MS)
+        self._timer.timeout.connect(self._on_rest)
+        coordinator.session_changed.connect(self._wait)
+        coordinator.live.answered.connect(self._on_answered)
+        coordinator.viewer.layers.events.removing.connect(self._on_removing)
+        self.destroyed.connect(_let_go)
+        self._done = False
+        self._wait()
+
+    def _wait(self) -> None:
+        self._done = False
+        self._start()
+
+    def _start(self) -> None:
+        if isalive(self._timer):
+            self._timer.start()
+
+    def _on_answered(self, answer: object) -> None:
+        if not self._done:
+            self._start()
+
+    def _on_removing(self, event: Any) -> None:
+        if KEY in self._coordinator.viewer.layers[event.index].metadata:
+            _let_go()
+
+    def _on_rest(self) -> None:
+        coordinator = self._coordinator
+        if coordinator.session is None:
+            return
+        if coordinator.live.loading or coordinator.masks.stroke_goes_on:
+            self._start()
+        else:
+            self._done = True
+            gc.freeze()
+
+
+def _let_go() -> None:
+    gc.unfreeze()
