@@ -8,7 +8,7 @@ from psygnal import SignalInstance
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import QLabel, QPushButton
+from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QWidget
 
 
 def button(name: str, text: str, tip: str) -> QPushButton:
@@ -31,6 +31,16 @@ def swatch(colour: tuple[float, ...]) -> QIcon:
     pixmap = QPixmap(10, 10)
     pixmap.fill(QColor.fromRgbF(*colour))
     return QIcon(pixmap)
+
+
+def scrolling(body: QWidget) -> QScrollArea:
+    """Return an area in which something high scrolls: small windows do not squeeze it."""
+    area = QScrollArea()
+    area.setWidget(body)
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    return area
 
 
 def listen(signal: SignalInstance, slot: Callable[[], Any]) -> None:

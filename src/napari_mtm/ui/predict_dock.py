@@ -3,13 +3,13 @@
 from typing import Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QMessageBox, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QMessageBox, QVBoxLayout, QWidget
 
 from napari_mtm.ui.coordinator import coordinator_of
 from napari_mtm.ui.hide_panel import HidePanel
 from napari_mtm.ui.keys import table
 from napari_mtm.ui.model_panel import ModelPanel
-from napari_mtm.ui.parts import button, text
+from napari_mtm.ui.parts import button, scrolling, text
 from napari_mtm.ui.score_panel import ScorePanel
 
 
@@ -33,14 +33,9 @@ class PredictDock(QWidget):
         for part in (self.closed, *panels, self.keys_button):
             layout.addWidget(part)
         layout.addStretch()
-        scroll = QScrollArea()  # small windows do not squeeze what is in it
-        scroll.setWidget(body)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scroll)
+        outer.addWidget(scrolling(body))
         self.setMinimumWidth(290)
         self.coordinator.session_changed.connect(self._on_session)
         self._on_session()

@@ -9,7 +9,6 @@ from qtpy.QtGui import QColor, QIcon, QPixmap, QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
-    QFrame,
     QGroupBox,
     QHBoxLayout,
     QLabel,
@@ -18,7 +17,6 @@ from qtpy.QtWidgets import (
     QMainWindow,
     QProgressBar,
     QPushButton,
-    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -36,6 +34,7 @@ from napari_mtm.ui.docks import show_docks
 from napari_mtm.ui.frame import CanvasFrame, frame_around, hover_line
 from napari_mtm.ui.jobs import Jobs
 from napari_mtm.ui.open_dialog import OpenDialog, Request
+from napari_mtm.ui.parts import scrolling
 from napari_mtm.ui.preferences import preferences
 from napari_mtm.ui.raster import brightest
 from napari_mtm.ui.trial_text import trial_summary
@@ -152,14 +151,9 @@ class SessionDock(QWidget):
         self._spring.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Expanding)
         layout.addWidget(self._spring)
         self._busy.hide()
-        scroll = QScrollArea()  # small windows do not squeeze what is in it
-        scroll.setWidget(body)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scroll)
+        outer.addWidget(scrolling(body))
         self.limits.setMinimumHeight(_SLIDER_HEIGHT)
         self.regions.setMinimumHeight(_LIST_HEIGHT)
         self.setMinimumWidth(270)

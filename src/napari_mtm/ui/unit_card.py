@@ -19,7 +19,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -31,6 +30,7 @@ from napari_mtm.metrics import tally
 from napari_mtm.recording.session import ANY_TIME, Session
 from napari_mtm.scoring.psth import SMOOTHED_BINS, Group, by_group, groupings
 from napari_mtm.ui.coordinator import Coordinator, coordinator_of
+from napari_mtm.ui.parts import scrolling
 from napari_mtm.ui.trial_text import axis_title
 from napari_mtm.ui.unit_plots import Look, PsthPlots, Time, TrialImage
 
@@ -281,12 +281,7 @@ class UnitCards(QWidget):
         self._grid = QGridLayout()
         column.addLayout(self._grid)
         column.addStretch(1)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(inside)
-        layout.addWidget(area, 1)
+        layout.addWidget(scrolling(inside), 1)
 
     def _connect(self) -> None:
         coordinator = self.coordinator

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from qtpy.QtCore import Qt
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QFrame, QMainWindow, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
 
 from napari_mtm.ui.coordinator import coordinator_of
 from napari_mtm.ui.finetune.closing import watch_closing
@@ -12,7 +11,7 @@ from napari_mtm.ui.finetune.monitor import Monitor
 from napari_mtm.ui.finetune.plan_panel import PlanPanel
 from napari_mtm.ui.finetune.result_panel import ResultPanel
 from napari_mtm.ui.finetune.runs_panel import RunsPanel
-from napari_mtm.ui.parts import listen
+from napari_mtm.ui.parts import listen, scrolling
 
 
 class FinetuneDock(QWidget):
@@ -31,14 +30,9 @@ class FinetuneDock(QWidget):
         for part in (self.plan, self.result, self.monitor, self.runs):
             layout.addWidget(part)
         layout.addStretch()
-        scroll = QScrollArea()  # small windows do not squeeze what is in it
-        scroll.setWidget(body)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scroll)
+        outer.addWidget(scrolling(body))
         self.setMinimumWidth(352)  # the table of results, and a scroll bar
         listen(self.coordinator.finetuning.changed, self._on_change)
         self._on_change()
