@@ -1,7 +1,6 @@
 """The docks of a real window: they open together, are driven by mouse, and close for good."""
 
 import threading
-import time
 
 import pytest
 from qtpy.QtCore import QPoint, Qt
@@ -12,14 +11,7 @@ from napari_mtm import Mask
 from napari_mtm.ui.coordinator import coordinator_of
 from napari_mtm.ui.docks import show_docks
 from napari_mtm.ui.session_dock import show_dock
-
-
-def until(true, seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        QApplication.processEvents()
-        time.sleep(0.002)
+from tests.ui.waiting import until
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from vispy.scene.widgets import Grid
 from napari_mtm import load_model
 from napari_mtm.ui.coordinator import coordinator_of
 from napari_mtm.ui.session_dock import show_dock
-from tests.ui.test_docks import until
+from tests.ui.waiting import until
 
 
 def overlay_of(viewer, overlay):

@@ -1,8 +1,5 @@
 """The predict dock: one click hides, words and scores follow, the model is asked as it says."""
 
-import time
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
@@ -11,15 +8,7 @@ from qtpy.QtWidgets import QApplication, QMessageBox
 
 from napari_mtm import Mask, Session
 from napari_mtm.ui.predict_dock import PredictDock
-
-
-def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Let Qt work until something is true."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        QApplication.processEvents()
-        time.sleep(0.002)
+from tests.ui.waiting import until
 
 
 @pytest.fixture

@@ -1,27 +1,16 @@
 """A coordinator with the sample and its model, and a process that is only played."""
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from qtpy.QtWidgets import QApplication
 
 from napari_mtm.training.loop import Report
 from napari_mtm.training.messages import Assignment, News
 from napari_mtm.ui.coordinator import Coordinator
 from napari_mtm.ui.finetune import state, watched
 from napari_mtm.ui.models import load
-
-
-def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Let Qt work until something is true."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        QApplication.processEvents()
-        time.sleep(0.002)
+from tests.ui.waiting import until
 
 
 class Played:

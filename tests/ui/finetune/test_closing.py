@@ -8,7 +8,8 @@ from napari_mtm.ui.coordinator import coordinator_of
 from napari_mtm.ui.docks import show_docks
 from napari_mtm.ui.finetune.course import Choices
 from napari_mtm.ui.models import load
-from tests.ui.finetune.conftest import report, until
+from tests.ui.finetune.conftest import report
+from tests.ui.waiting import until
 
 
 @pytest.fixture

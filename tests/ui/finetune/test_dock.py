@@ -19,7 +19,8 @@ from napari_mtm.training.settings import Settings
 from napari_mtm.ui.finetune.course import Choices
 from napari_mtm.ui.finetune.dock import FinetuneDock
 from napari_mtm.ui.finetune.state import Finetuning
-from tests.ui.finetune.conftest import report, until
+from tests.ui.finetune.conftest import report
+from tests.ui.waiting import until
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from napari_mtm.model.weights import load_model
 from napari_mtm.training.run import Run
 from napari_mtm.ui.finetune.course import Choices
 from napari_mtm.ui.finetune.state import Finetuning
-from tests.ui.finetune.conftest import until
+from tests.ui.waiting import until
 
 SHORT = Choices(steps=8, seed=5)
 
