@@ -3,12 +3,13 @@
     python -m tests.faults.random_use --actions 10000
 
 It ends with one line: how many actions there were, what went wrong, how much the memory grew
-from the first tenth to the end (and what it was after each), and which threads are left. Exits
-with 1 where anything was
-heard (exceptions, warnings, what Qt and napari complain of), where the answer that is shown
-is not that of the mask, where memory grew by 5% or more, or where a thread is left. A
-failure is printed with its action's number: the same `--seed` and as many `--actions` do the
-same again, and `--trace` says what each was.
+from the first tenth to the end, and which threads are left. Memory is what is resident; after
+each tenth both that and the part of it that the process wrote itself are printed, without pages
+of libraries, which are read in as they are used. Exits with 1 where anything was heard
+(exceptions, warnings, what Qt and napari complain of), where the answer that is shown is not
+that of the mask, where memory grew by 5% or more, or where a thread is left. A failure is
+printed with its action's number: the same `--seed` and as many `--actions` do the same again,
+and `--trace` says what each was.
 """
 
 import argparse
@@ -46,27 +47,38 @@ _THREADS_END = 20.0
 
 
 @dataclass(frozen=True)
+class Memory:
+    """Bytes that the process holds, and how many of them it wrote itself."""
+
+    resident: int
+    written: int
+
+    def __str__(self) -> str:
+        return f"{self.resident / _MIB:.0f} ({self.written / _MIB:.0f})"
+
+
+@dataclass(frozen=True)
 class Figure:
-    """What came of it: memory in bytes after each tenth of the actions."""
+    """What came of it, with the memory after each tenth of the actions."""
 
     actions: int
     seed: int
     seconds: float
     troubles: Sequence[str]
-    memory: Sequence[int]
+    memory: Sequence[Memory]
     threads: Sequence[str]
 
     @property
     def growth(self) -> float:
-        """Share by which memory grew from the first tenth to the end."""
-        return self.memory[-1] / self.memory[0] - 1
+        """Share by which the resident memory grew from the first tenth to the end."""
+        return self.memory[-1].resident / self.memory[0].resident - 1
 
     def __str__(self) -> str:
-        tenths = ", ".join(f"{m / _MIB:.0f}" for m in self.memory)
+        tenths = ", ".join(str(memory) for memory in self.memory)
         return (
             f"{self.actions} actions (seed {self.seed}) in {self.seconds:.0f} s: "
-            f"{len(self.troubles)} errors, memory {self.growth:+.1%} (MiB after each tenth: "
-            f"{tenths}), {len(self.threads)} threads left"
+            f"{len(self.troubles)} errors, memory {self.growth:+.1%} (MiB after each tenth, and "
+            f"written: {tenths}), {len(self.threads)} threads left"
         )
 
 
@@ -114,7 +126,7 @@ def use(
 
 def _act_all(
     person: Person, actions: int, seed: int, troubles: Troubles, trace: Callable[[str], None]
-) -> list[int]:
+) -> list[Memory]:
     """Act, and look now and then; return the memory that is taken after each tenth."""
     start = time.monotonic()
     tenth = max(actions // 10, 1)
@@ -128,7 +140,7 @@ def _act_all(
             _try(lambda: [troubles.hear(what) for what in wrong(person)], troubles)
         if number % tenth == tenth - 1:
             memory.append(_memory_at_home(person))
-            trace(f"after {number + 1}: {memory[-1] / _MIB:.0f} MiB")
+            trace(f"after {number + 1}: {memory[-1]} MiB")
     troubles.at = f"seed {seed}, at the end"
     for what in (*wrong(person), *wrong_at_last(person)):
         troubles.hear(what)
@@ -146,8 +158,8 @@ def _new(before: set[threading.Thread]) -> list[threading.Thread]:
     return [t for t in threading.enumerate() if t not in before]
 
 
-def _memory_at_home(person: Person) -> int:
-    """Bytes that the process holds in a state that can be compared."""
+def _memory_at_home(person: Person) -> Memory:
+    """Take the memory in a state that can be compared."""
     person.come_home()
     settle(1.0)
     gc.collect()
@@ -157,7 +169,8 @@ def _memory_at_home(person: Person) -> int:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
-    return int(psutil.Process().memory_info().rss)
+    taken = psutil.Process().memory_info()
+    return Memory(int(taken.rss), int(taken.rss - getattr(taken, "shared", 0)))
 
 
 def main() -> None:
