@@ -1,4 +1,4 @@
-"""How long functions of some modules hold a thread, counted from outermost call to return."""
+"""How long functions of some modules hold the main thread, from outermost call to return."""
 
 import functools
 import importlib
@@ -12,16 +12,47 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 
+@dataclass(frozen=True)
+class Call:
+    """A call from outside: seconds until it returned, and how many of them were our own."""
+
+    name: str = ""
+    seconds: float = 0.0
+    own: float = 0.0
+
+
 @dataclass
 class Held:
-    """What was called from outside on the main thread: names, and seconds until it returned."""
+    """What was called from outside on the main thread."""
 
-    calls: list[tuple[str, float]] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
     _inside: bool = False
+    _apart: float | None = None
+    """Seconds of the call under way that are not our own; None while it is not our turn."""
 
-    def longest(self) -> tuple[str, float]:
-        """Return the call that took longest, and its seconds."""
-        return max(self.calls, key=lambda call: call[1], default=("", 0.0))
+    def longest(self) -> Call:
+        """Return the call that took longest."""
+        return max(self.calls, key=lambda call: call.seconds, default=Call())
+
+    def longest_own(self) -> Call:
+        """Return the call of which most was our own."""
+        return max(self.calls, key=lambda call: call.own, default=Call())
+
+    def leave_out(self, kind: type, name: str) -> None:
+        """Let a method of somebody else's not count as our own where we call it."""
+        method = getattr(kind, name)
+
+        @functools.wraps(method)
+        def timed(*given: Any, **named: Any) -> Any:
+            if self._apart is None or threading.current_thread() is not threading.main_thread():
+                return method(*given, **named)
+            before, self._apart, start = self._apart, None, time.perf_counter()
+            try:
+                return method(*given, **named)
+            finally:
+                self._apart = before + time.perf_counter() - start
+
+        setattr(kind, name, timed)
 
     def watch(self, package: ModuleType) -> None:
         """Time all methods of the classes in a package's modules.
@@ -48,12 +79,13 @@ class Held:
             given = given[:most]  # Qt tries with fewer arguments where a slot refuses some
             if self._inside or threading.current_thread() is not main:
                 return function(*given, **named)
-            self._inside, start = True, time.perf_counter()
+            self._inside, self._apart, start = True, 0.0, time.perf_counter()
             try:
                 return function(*given, **named)
             finally:
-                self._inside = False
-                self.calls.append((function.__qualname__, time.perf_counter() - start))
+                seconds, apart = time.perf_counter() - start, self._apart
+                self._inside, self._apart = False, None
+                self.calls.append(Call(function.__qualname__, seconds, seconds - (apart or 0.0)))
 
         return timed
 

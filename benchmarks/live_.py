@@ -22,6 +22,8 @@ where there is none, or no napari, the engine alone is measured.
     cannot draw 20 strokes a second, those that are due are painted at once.
     The run fails unless answers come in the order of their requests and the last is that of
     the final mask.
+`longest_own_block_ms`
+    The same, less what napari does because data are set.
 `memory_growth_percent`
     Resident memory after those 30 seconds over that before, garbage collected both times.
 `engine_p50_ms`, `engine_p95_ms`, `gpu_engine_p50_ms`, `gpu_engine_p95_ms`
