@@ -9,8 +9,12 @@ from qtpy.QtWidgets import QWidget
 from napari_mtm.live.engine import Answer
 from napari_mtm.ui.coordinator import Coordinator
 
-MOST_MS = 60
-"""How long the canvas waits for an answer at most; a model that takes longer is not waited for."""
+MOST_MS = 110
+"""How long the canvas waits for an answer at most; a model that takes longer is not waited for.
+
+More than an answer takes on two busy cores: where the wait ends too early, the canvas is drawn
+twice, and the second picture, with the answer, comes later than it would have alone.
+"""
 
 _RECENT = 10
 
