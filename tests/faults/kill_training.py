@@ -7,7 +7,6 @@ the run that was killed so often learned just what an undisturbed one does. Exit
 anything could not be read or resumed.
 """
 
-import argparse
 import os
 import random
 import signal
@@ -17,9 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from napari_mtm.model.weights import load_model
 from napari_mtm.recording.store import save_session
 from napari_mtm.training.run import Run
+from tests.faults.killing import asked, look
 from tests.training.waves import waves
 
 STEPS = 3000
@@ -40,10 +39,7 @@ pretrain([open_session(sys.argv[1])], sys.argv[2], sizes=SMALL, device="cpu", re
 
 def main() -> None:
     """Kill, look, go on."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    options = asked(__doc__, kills=50)
     chance = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as folder:
         store, killed, whole = (Path(folder) / name for name in ("s.mtm", "killed", "whole"))
@@ -76,24 +72,6 @@ def _finish(process: "subprocess.Popen[bytes]") -> float:
     if process.wait() != 0:
         raise SystemExit("a training that nobody killed failed")
     return time.monotonic() - start
-
-
-def look(folder: Path, states: tuple[str, ...]) -> bool:
-    """Read everything that a killed run left, if there is one.
-
-    Raises where something cannot be read, or where it says that it is in no such state.
-    """
-    if not Run.is_in(folder):
-        return False
-    run = Run(folder)
-    if run.status.state not in states:
-        raise SystemExit(f"a killed run says that it is {run.status.state}")
-    run.losses()
-    run.checkpoint()
-    for path in folder.glob("*.safetensors"):
-        if path.name != "checkpoint.safetensors":
-            load_model(path, device="cpu")
-    return True
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ left, and whether what was cut off so often learned just what an undisturbed tra
 Exits with 1 where any of that is not so.
 """
 
-import argparse
 import os
 import random
 import subprocess
@@ -22,12 +21,8 @@ from pathlib import Path
 
 import psutil
 
-from napari_mtm.model.model import new_model
-from napari_mtm.model.weights import save_model
-from napari_mtm.recording.store import save_session
 from napari_mtm.training.run import Run
-from tests.faults.kill_training import look
-from tests.training.waves import SMALL, waves
+from tests.faults.killing import STORE, WEIGHTS, asked, look, write_small
 
 STEPS = 3000
 _LATEST = 8.0
@@ -80,7 +75,7 @@ class Place:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.runs = folder / name
-        self.given = str(folder / "s.mtm"), str(folder / "w.safetensors"), str(STEPS)
+        self.given = str(folder / STORE), str(folder / WEIGHTS), str(STEPS)
         self.offers = 0
 
     def start(self) -> tuple["subprocess.Popen[str]", psutil.Process]:
@@ -129,14 +124,10 @@ class Place:
 
 def main() -> None:
     """Kill, look, go on."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=30)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    options = asked(__doc__, kills=30)
     chance = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as folder:
-        save_session(waves(2), Path(folder) / "s.mtm")
-        save_model(new_model(waves(1), sizes=SMALL, device="cpu"), Path(folder) / "w.safetensors")
+        write_small(Path(folder))
         undisturbed, killed = Place(Path(folder), "undisturbed"), Place(Path(folder), "killed")
         for _ in range(options.kills):
             killed.kill(chance.uniform(0.0, _LATEST))

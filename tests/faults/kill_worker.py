@@ -8,7 +8,6 @@ process was left, and whether what was killed so often learned just what an undi
 training does. Exits with 1 where any of that is not so.
 """
 
-import argparse
 import random
 import subprocess
 import sys
@@ -20,14 +19,10 @@ from pathlib import Path
 import psutil
 from pydantic import TypeAdapter
 
-from napari_mtm.model.model import new_model
-from napari_mtm.model.weights import save_model
-from napari_mtm.recording.store import save_session
 from napari_mtm.training.messages import Assignment
 from napari_mtm.training.run import Run
 from napari_mtm.training.settings import Settings
-from tests.faults.kill_training import look
-from tests.training.waves import SMALL, waves
+from tests.faults.killing import STORE, WEIGHTS, asked, look, write_small
 
 SETTINGS = Settings(steps=3000, check_every=100)
 _LATEST = 8.0
@@ -50,15 +45,11 @@ print(worker.ended.how, worker.ended.message)
 
 def main() -> None:
     """Kill, look, go on."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=30)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    options = asked(__doc__, kills=30)
     chance = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        save_session(waves(2), place / "s.mtm")
-        save_model(new_model(waves(1), sizes=SMALL, device="cpu"), place / "w.safetensors")
+        write_small(place)
         found = {"child": 0, "program": 0}
         took = _finish(place, "whole")
         for kill in range(2 * options.kills):
@@ -79,7 +70,7 @@ def main() -> None:
 def _start(place: Path, name: str) -> tuple["subprocess.Popen[str]", psutil.Process]:
     """Start a program that starts a training; return both."""
     assignment = Assignment(
-        place / "s.mtm", str(place / "w.safetensors"), place / name, "full", SETTINGS, "cpu"
+        place / STORE, str(place / WEIGHTS), place / name, "full", SETTINGS, "cpu"
     )
     text = TypeAdapter(Assignment).dump_json(assignment).decode()
     program = subprocess.Popen(
