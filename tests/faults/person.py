@@ -190,7 +190,7 @@ class Person:
         return not (
             live.stale
             or live.loading
-            or live._poll.isActive()
+            or live._news
             or live._throttle.isActive()
             or (engine is not None and engine.busy)
             or self.jobs_running

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_mtm.errors import Cancelled, MtmError
 from napari_mtm.progress import Progress
-
-_POLL_MS = 20
+from napari_mtm.ui.bell import Bell
 
 
 @dataclass
@@ -25,19 +24,24 @@ class _Job:
     what: str
     done: Callable[[Any], None]
     failed: Callable[[Exception], None]
+    ring: Callable[[], None]
     stop: threading.Event = field(default_factory=threading.Event)
     news: "SimpleQueue[tuple[str, Any]]" = field(default_factory=SimpleQueue)
 
     def progress(self, fraction: float, message: str) -> None:
         if self.stop.is_set():
             raise Cancelled(f"{self.what} was cancelled.")
-        self.news.put(("progress", (fraction, message)))
+        self._tell("progress", (fraction, message))
 
     def work(self, function: Callable[[Progress], Any]) -> None:
         try:
-            self.news.put(("result", function(self.progress)))
+            self._tell("result", function(self.progress))
         except Exception as error:  # noqa: BLE001  told on the Qt thread
-            self.news.put(("error", error))
+            self._tell("error", error)
+
+    def _tell(self, kind: str, value: Any) -> None:
+        self.news.put((kind, value))
+        self.ring()
 
 
 class Jobs(QObject):
@@ -53,9 +57,7 @@ class Jobs(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._job: _Job | None = None
-        self._timer = QTimer(self)
-        self._timer.setInterval(_POLL_MS)
-        self._timer.timeout.connect(self._look)
+        self._bell: Bell | None = None
 
     @property
     def running(self) -> bool:
@@ -74,13 +76,14 @@ class Jobs(QObject):
         Errors are given to `failed`, by default to tell a person about them.
         """
         self.cancel()
-        job = self._job = _Job(what, done, failed or report)
+        if self._bell is None:
+            self._bell = Bell(self._look, self)
+        job = self._job = _Job(what, done, failed or report, self._bell.ring)
         self.destroyed.connect(job.stop.set)
         self.started.emit(what)
         # Not a daemon: Python waits for it at exit, which libraries with threads of
         # their own need. It stops when this object goes, with the window.
         threading.Thread(target=job.work, args=(work,), name=what).start()
-        self._timer.start()
 
     def cancel(self) -> None:
         """Stop the running job at its next report of progress, and forget its result."""
@@ -111,7 +114,6 @@ class Jobs(QObject):
         assert self._job is not None
         self.destroyed.disconnect(self._job.stop.set)
         self._job = None
-        self._timer.stop()
         self.finished.emit()
 
 

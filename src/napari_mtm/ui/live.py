@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakMethod, finalize
 
@@ -28,6 +29,7 @@ from napari_mtm.live.engine import (
 from napari_mtm.live.readouts import fit_readouts_in_steps
 from napari_mtm.live.whole import WholeScores, score_whole
 from napari_mtm.recording.session import Session
+from napari_mtm.ui.bell import Bell
 from napari_mtm.ui.jobs import report
 from napari_mtm.ui.preferences import preferences
 
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
 
 STALE_MS = 150
 """What is shown is dimmed when its successor takes longer."""
-
-_POLL_MS = 2
 
 _WHOLE = "test trials"
 _READOUTS = "readouts"
@@ -63,7 +63,7 @@ class Live:
         self._coordinator = coordinator
         self._engine: Engine | None = None
         self._news: deque[News] = deque()
-        self._poll = _timer(_POLL_MS, self._look)
+        self._bell: Bell | None = None
         self._throttle = _timer(preferences().throttle_ms, self._on_throttle, once=True)
         self._stale_timer = _timer(STALE_MS, self._on_stale, once=True)
         self._shown = QElapsedTimer()  # since an answer was shown
@@ -123,7 +123,6 @@ class Live:
         self._load, self._names[load] = load, (name, source)
         self.doing = f"Loading: {name}…"
         engine.use(load)
-        self._listen()
         self.status_changed.emit()
 
     def set_on(self, on: bool) -> None:
@@ -157,7 +156,6 @@ class Live:
             self._stale_timer.start()
         engine.ask(request)
         self.asked.emit()
-        self._listen()
 
     def ask_if_on(self) -> None:
         """Ask, unless live is switched off; then what is shown is stale."""
@@ -201,7 +199,6 @@ class Live:
         if self._engine is not None:
             self._works[name] = steps
             self._engine.work(name, steps, ahead=ahead)
-            self._listen()
 
     def _forget(self, name: str) -> None:
         self._works.pop(name, None)
@@ -219,35 +216,32 @@ class Live:
         engine, self._engine, self.model = self._engine, None, None
         self._wanted = None
         self._works.clear()
-        for timer in (self._poll, self._throttle, self._stale_timer):
+        for timer in (self._throttle, self._stale_timer):
             if isalive(timer):  # where Python ends with the window open, they may go first
                 timer.stop()
+        if self._bell is not None:
+            self._bell.close()
         return engine is None or engine.close(timeout)
 
     def _started(self) -> Engine:
         if self._engine is None:
-            # The thread touches no Qt object: it may outlive the window. The Qt thread looks
-            # for its news while there is more to come.
-            self._news = deque()
-            self._engine = Engine(self._news.append)
+            # The thread touches no Qt object: it may outlive the window.
+            news: deque[News] = deque()
+            bell = self._bell = Bell(self._look)
+            self._news = news
+            self._engine = Engine(partial(_tell, news, bell.ring))
             finalize(self._coordinator.viewer, self._engine.close, 0.0)
         return self._engine
 
-    def _listen(self) -> None:
-        # Started anew it would wait anew, and never hear anything while the mouse paints.
-        if not self._poll.isActive():
-            self._poll.start()
-
     def _look(self) -> None:
         """Hear what the engine told, one thing at a time: the mouse has its turn in between."""
-        more = self._engine is not None and self._engine.busy
         while self._news:
             news, later = self._news.popleft(), tuple(self._news)
             if not any(_replaces(one, news) for one in later):
+                if later and self._bell is not None:
+                    self._bell.ring()
                 self._on_news(news)
                 return
-        if not more:
-            self._poll.stop()
 
     def _on_session(self) -> None:
         self.answer = self._scores = self.behaviour = self.whole = self._wanted = None
@@ -425,6 +419,11 @@ class Live:
         self.doing = str(failed.error)
         self.status_changed.emit()
         report(failed.error)
+
+
+def _tell(heard: "deque[News]", ring: Callable[[], None], news: News) -> None:
+    heard.append(news)
+    ring()
 
 
 def _replaces(later: News, news: News) -> bool:
