@@ -15,7 +15,7 @@ import numpy.typing as npt
 from benchmarks.bare import bare_forward
 from benchmarks.held import Held
 from benchmarks.report import Result, Results
-from napari_mtm.live.engine import Request
+from napari_mtm.live.engine import Request, use_threads
 
 _SIZE = 1366, 768
 _BLOCKS, _STROKES, _REQUESTS = 7, 10, 200
@@ -144,6 +144,7 @@ class Program:
         from napari_mtm.recording.preparation import Preparation
         from napari_mtm.ui.coordinator import coordinator_of
         from napari_mtm.ui.launch import choose_qt, window
+        from napari_mtm.ui.set_aside import REST_MS
 
         choose_qt()
         self.viewer = window("sample", one=None, preparation=Preparation())
@@ -158,6 +159,10 @@ class Program:
         self._final = False
         live, cells = self.coordinator.live, self.coordinator.cells
         self.rest()
+        # Torch counts threads for each thread that uses it, and numba, with which napari draws,
+        # counts anew here. The bare pass is to have as many as the engine's: with more, which
+        # share their cores with a window, it takes twice as long.
+        use_threads(None)
         self.forward = bare_forward(live.model, self.coordinator.session)
         live.answered.connect(self._on_answered)
         show = cells.show
@@ -170,6 +175,7 @@ class Program:
         self.coordinator.masks.clear()
         self.coordinator.masks.tool = "paint"
         self.rest()
+        self.wait(2 * REST_MS / 1000)  # as a person does who looks at what was opened
 
     def close(self) -> None:
         """Close the window and stop the engine."""
