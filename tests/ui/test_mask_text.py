@@ -75,7 +75,8 @@ def test_the_score_of_a_trial(sample):
     assert trial_score_words(forward, 0.456, 0.1, "PSTH") == (
         "This trial: +0.46 bits/spike, PSTH +0.10"
     )
-    assert trial_score_words(forward, -0.2, math.nan, "PSTH") == "This trial: -0.20 bits/spike"
+    assert trial_score_words(forward, -0.2, math.nan, "PSTH") == "This trial: −0.20 bits/spike"
+    assert trial_score_words(forward, 0.456, None, "PSTH") == "This trial: +0.46 bits/spike, PSTH …"
     assert "no spikes" in trial_score_words(forward, math.nan, math.nan, "PSTH")
     nothing = answer(Mask.nothing(sample))
     assert "nothing is scored" in trial_score_words(nothing, math.nan, math.nan, "PSTH")

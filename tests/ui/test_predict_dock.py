@@ -169,6 +169,25 @@ def test_scores_are_those_of_the_model(asked, coordinator, sample):
     assert "of the oracle's" in words
 
 
+def test_a_baselines_score_is_never_that_of_another_mask(asked, coordinator, sample):
+    live, words = coordinator.live, asked.score_panel.trial_score
+    coordinator.masks.put(Mask.region(sample, biggest(sample)))
+    until(lambda: "PSTH" in words.text() and not live.stale and live.behaviour is not None)
+    assert "…" not in words.text()
+    said = []
+    live.answered.connect(lambda answer: said.append(words.text()))
+    mask = Mask.neurons(sample, [2, 7])
+    coordinator.masks.put(mask)
+    until(lambda: live.behaviour is not None and live.answer.request.mask == mask)
+    assert said[0].endswith(", PSTH …")
+    trial, (_, predict) = [coordinator.trial], live.baseline
+    expected = predict(mask.hidden, np.array(trial)).astype(float)[mask.scored[None]]
+    counts = sample.counts[trial][mask.scored[None]]
+    spikes, mean = counts.reshape(-1, 2), counts.reshape(-1, 2).mean(axis=0)
+    gained = (spikes * np.log(expected.reshape(-1, 2) / mean)).sum() - expected.sum() + spikes.sum()
+    assert f"PSTH {gained / np.log(2) / spikes.sum():+.2f}".replace("-", "−") in words.text()
+
+
 def test_live_switched_off_asks_only_when_told(asked, coordinator, sample):
     panel = asked.model_panel
     until(lambda: coordinator.live.baseline is not None and not coordinator.live.stale)

@@ -16,6 +16,7 @@ from napari_mtm.recording.regions import Region
 from napari_mtm.ui.coordinator import Coordinator, Hover
 from napari_mtm.ui.geometry import Band, View, nice_ticks, spread_labels
 from napari_mtm.ui.mends import forget_old_grids, let_polygons_cross, use_own_context
+from napari_mtm.ui.numbers import signed
 from napari_mtm.ui.one_picture import OnePicture
 from napari_mtm.ui.part_scores import region_score_words, region_scores, unit_score_words
 from napari_mtm.ui.pointing import Choice
@@ -112,7 +113,7 @@ class Gutter(_Strip):
                 painter.drawText(
                     QRectF(2, centre + line / 2, left - 12, line),
                     Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter,
-                    f"{score:+.2f}",
+                    signed(score),
                 )
             box = QRectF(2, centre - line / 2, left - 12, line)
             metrics = QFontMetricsF(painter.font())

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_mtm.recording.session import Session
+from napari_mtm.ui.numbers import number, signed
 
 if TYPE_CHECKING:
     from napari_mtm.live.whole import WholeScores
@@ -71,20 +72,12 @@ def _cost_row(cost: Cost) -> tuple[str, ...]:
     drop = cost.visible - cost.masked
     if cost.name == "choice":
         change = f"{cost.visible:.0%} → {cost.masked:.0%}"
-        rest = (f"{_signed(-100 * drop, 0)} points", f"{cost.chance:.0%}")
+        rest = (f"{signed(-100 * drop, 0)} points", f"{cost.chance:.0%}")
     else:
-        change = f"{_signed(cost.visible, 2, plus='')} → {_signed(cost.masked, 2, plus='')}"
-        rest = (_signed(-drop, 2), _signed(cost.chance, 2, plus=""))
+        change = f"{number(cost.visible)} → {number(cost.masked)}"
+        rest = (signed(-drop), number(cost.chance))
     return _NAMES[cost.name], change, *rest
 
 
 def _table_row(cells: tuple[str, ...]) -> str:
     return "<tr>" + "".join(f'<td style="{_CELL}">{c}</td>' for c in cells) + "</tr>"
-
-
-def _signed(value: float, decimals: int, plus: str = "+") -> str:
-    """Write a number with a real minus, and no sign where it is rounded to 0."""
-    text = f"{abs(value):.{decimals}f}"
-    if not np.isfinite(value) or float(text) == 0:
-        return text
-    return ("−" if value < 0 else plus) + text

@@ -6,6 +6,7 @@ from napari_mtm.live.engine import Answer
 from napari_mtm.live.whole import WholeScores
 from napari_mtm.masking.mask import Mask
 from napari_mtm.masking.tasks import Task
+from napari_mtm.ui.numbers import number, signed
 
 TASK_NAMES: dict[Task, str] = {
     "neuron": "co-smoothing",
@@ -43,8 +44,13 @@ def scored_region(mask: Mask) -> str | None:
     return names.pop() if len(names) == 1 else None
 
 
-def trial_score_words(answer: Answer, score: float, baseline: float, baseline_name: str) -> str:
-    """Say how well the shown trial is predicted, against mean rate, beside a baseline."""
+def trial_score_words(
+    answer: Answer, score: float, baseline: float | None, baseline_name: str
+) -> str:
+    """Say how well the shown trial is predicted, against mean rate, beside a baseline.
+
+    `baseline` is NaN where there is none, and None while its score is to come.
+    """
     if not answer.request.mask.scored.any():
         return "This trial: nothing is scored."
     if math.isnan(score):
@@ -64,14 +70,16 @@ def whole_score_words(whole: WholeScores | None, baseline_name: str) -> str:
     text = f"{title}: {bits(score)}{_beside(whole.pooled('baseline'), baseline_name)}"
     oracle = whole.pooled("oracle")
     if oracle > 0:
-        text += f"\n{score / oracle:.0%} of the oracle's {oracle:.2f}"
+        text += f"\n{number(100 * score / oracle, 0)}% of the oracle's {oracle:.2f}"
     return text
 
 
 def bits(score: float) -> str:
     """Write a score with its unit."""
-    return f"{score:+.2f} bits/spike"
+    return f"{signed(score)} bits/spike"
 
 
-def _beside(baseline: float, name: str) -> str:
-    return "" if math.isnan(baseline) else f", {name} {baseline:+.2f}"
+def _beside(baseline: float | None, name: str) -> str:
+    if baseline is None:
+        return f", {name} …"
+    return "" if math.isnan(baseline) else f", {name} {signed(baseline)}"

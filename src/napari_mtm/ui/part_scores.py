@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_mtm.ui.numbers import number, signed
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -61,13 +63,13 @@ def _of_trial(coordinator: "Coordinator", table: str) -> "pd.DataFrame":
 
 def _words(coordinator: "Coordinator", trial: float, units: "np.ndarray") -> str:
     whole = coordinator.live.whole
-    parts = [f"{_number(trial)} on this trial"]
+    parts = [f"{_written(trial)} on this trial"]
     if whole is not None:
         model, oracle = whole.pooled("model", units), whole.pooled("oracle", units)
-        share = f" ({model / oracle:.0%} of the oracle)" if oracle > 0 else ""
-        parts.append(f"{_number(model)}{share} on {len(whole.trials)} test trials")
+        share = f" ({number(100 * model / oracle, 0)}% of the oracle)" if oracle > 0 else ""
+        parts.append(f"{_written(model)}{share} on {len(whole.trials)} test trials")
     return "bits/spike: " + ", ".join(parts)
 
 
-def _number(score: float) -> str:
-    return f"{score:+.2f}" if math.isfinite(score) else "no spikes"
+def _written(score: float) -> str:
+    return signed(score) if math.isfinite(score) else "no spikes"

@@ -4,7 +4,6 @@ from typing import Any
 
 from qtpy.QtWidgets import QComboBox, QGroupBox, QHBoxLayout, QLabel, QVBoxLayout
 
-from napari_mtm.live.engine import Answer, Decoded
 from napari_mtm.ui.coordinator import Coordinator
 from napari_mtm.ui.jobs import Jobs
 from napari_mtm.ui.mask_text import trial_score_words, whole_score_words
@@ -22,7 +21,6 @@ class ScorePanel(QGroupBox):
         self._coordinator = coordinator
         self._jobs = Jobs(self)
         self._fitted: dict[str, Any] = {}
-        self._baseline_score = float("nan")
         self.trial_score = text("trial_score")
         self.whole_score = text("whole_score")
         self.notes = text("notes")
@@ -46,7 +44,7 @@ class ScorePanel(QGroupBox):
         self._jobs.finished.connect(self.fitting.hide)
         coordinator.session_changed.connect(self._on_session)
         coordinator.live.answered.connect(self._tell_trial)
-        coordinator.live.decoded.connect(self._on_decoded)
+        coordinator.live.decoded.connect(self._tell_trial)
         coordinator.live.scored.connect(self._on_scored)
         self._on_session()
 
@@ -64,27 +62,28 @@ class ScorePanel(QGroupBox):
         self.fitting.setText(f"{message}… {fraction:.0%}")
         self.fitting.show()
 
-    def _on_decoded(self, decoded: Decoded) -> None:
-        from napari_mtm.metrics import tally
-
+    def _tell_trial(self) -> None:
         answer = self._coordinator.live.answer
         if answer is None:
             return
-        self._baseline_score = float("nan")
-        if decoded.baseline is not None:
-            found = tally(
-                answer.reconstruction.counts, decoded.baseline, answer.request.mask.scored
-            )
-            self._baseline_score = float(found.pooled_bits_per_spike())
-        self._tell_trial(answer)
-
-    def _tell_trial(self, answer: Answer) -> None:
         name = _SHORT[self.baseline.currentData()]
         score = self._coordinator.live.scores.bps_pooled
-        self.trial_score.setText(trial_score_words(answer, score, self._baseline_score, name))
+        self.trial_score.setText(trial_score_words(answer, score, self._baseline_score(), name))
         notes = answer.reconstruction.notes
         self.notes.setText("\n".join(notes))
         self.notes.setVisible(bool(notes))
+
+    def _baseline_score(self) -> float | None:
+        """Score the baseline on the shown trial: NaN without one, None while it is to come."""
+        from napari_mtm.metrics import tally
+
+        live = self._coordinator.live
+        if live.answer is None or live.answer.request.baseline is None:
+            return float("nan")
+        if live.behaviour is None or live.behaviour.baseline is None:
+            return None
+        mask, counts = live.answer.request.mask, live.answer.reconstruction.counts
+        return float(tally(counts, live.behaviour.baseline, mask.scored).pooled_bits_per_spike())
 
     def _on_scored(self) -> None:
         name = _SHORT[self.baseline.currentData()]
@@ -98,7 +97,6 @@ class ScorePanel(QGroupBox):
         name, session = self.baseline.currentData(), self._coordinator.session
         if session is None:
             return
-        self._baseline_score = float("nan")
         if name in self._fitted:
             self._coordinator.live.set_baseline((name, self._fitted[name].predict))
             return

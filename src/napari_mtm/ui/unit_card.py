@@ -30,6 +30,7 @@ from napari_mtm.metrics import tally
 from napari_mtm.recording.session import ANY_TIME, Session
 from napari_mtm.scoring.psth import SMOOTHED_BINS, Group, by_group, groupings
 from napari_mtm.ui.coordinator import Coordinator, coordinator_of
+from napari_mtm.ui.numbers import number
 from napari_mtm.ui.parts import scrolling
 from napari_mtm.ui.trial_text import axis_title
 from napari_mtm.ui.unit_plots import Look, PsthPlots, Time, TrialImage
@@ -198,7 +199,7 @@ class UnitCard(QFrame):
             return "not hidden by the mask"
         part = np.s_[:, :, [self.unit]]
         bits = tally(found.counts[part], found.rates[part], scored).bits_per_spike()[0]
-        return _number(float(bits), "bits/spike as masked", "no spike is hidden")
+        return _written(float(bits), "bits/spike as masked", "no spike is hidden")
 
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
@@ -442,10 +443,10 @@ def _scores(content: Content, prediction: UnitPrediction | None) -> tuple[tuple[
     mean = f"{content.recorded.mean():.3g} spikes/s"
     if prediction is None or content.predicted is None:
         return (("mean rate", mean),)
-    bits = _number(prediction.bits_per_spike(), "bits/spike, hidden alone", "no spike to predict")
+    bits = _written(prediction.bits_per_spike(), "bits/spike, hidden alone", "no spike to predict")
     return (
         ("co-smoothing", bits),
-        ("PSTH R²", _number(prediction.r2_psth(), "", "not known")),
+        ("PSTH R²", _written(prediction.r2_psth(), "", "not known")),
         ("mean rate", f"{mean}, predicted {content.predicted.mean():.3g}"),
     )
 
@@ -464,10 +465,10 @@ def _upper(values: npt.NDArray[np.float64]) -> float:
     return float(f"{bound:.2g}")
 
 
-def _number(value: float, unit: str, otherwise: str) -> str:
+def _written(value: float, unit: str, otherwise: str) -> str:
     if not np.isfinite(value):
         return otherwise
-    return f"{value:.2f} {unit}".replace("-", "−").strip()
+    return f"{number(value)} {unit}".strip()
 
 
 def _table(rows: tuple[tuple[str, str], ...]) -> str:

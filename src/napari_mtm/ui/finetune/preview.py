@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 from napari_mtm.errors import MtmError
 from napari_mtm.live.engine import Request
 from napari_mtm.ui.coordinator import Coordinator
+from napari_mtm.ui.numbers import number
 from napari_mtm.ui.parts import listen, text
 from napari_mtm.ui.preferences import preferences
 
@@ -110,10 +111,10 @@ class Preview(QWidget):
             return
         self._coordinator.cells.show_newest(newest.rates)
         self.words.setText(
-            f"What is hidden, in bits/spike: {_number(live.scores.bps_pooled)} now, "
-            f"<b>{_number(newest.score)}</b> with the weights of step {newest.step}"
+            f"What is hidden, in bits/spike: {_written(live.scores.bps_pooled)} now, "
+            f"<b>{_written(newest.score)}</b> with the weights of step {newest.step}"
         )
 
 
-def _number(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−") if np.isfinite(value) else "–"
+def _written(value: float) -> str:
+    return number(value) if np.isfinite(value) else "–"

@@ -25,6 +25,7 @@ from napari_mtm.ui.finetune.words import (
     entry_words,
     runs_words,
 )
+from napari_mtm.ui.numbers import number
 from napari_mtm.ui.parts import button, listen, text
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class RunsPanel(QGroupBox):
         self.tree.clear()
         for entry in self._finetuning.shelf.entries:
             score = entry_score(entry)
-            shown = f"{score:.3f}".replace("-", "−") if math.isfinite(score) else ""
+            shown = number(score, 3) if math.isfinite(score) else ""
             item = QTreeWidgetItem([f"{entry.begun:%d %b %H:%M}", entry_state(entry), shown])
             item.setData(0, Qt.ItemDataRole.UserRole, str(entry.folder))
             for column in range(3):

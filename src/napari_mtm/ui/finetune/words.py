@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from napari_mtm.recording.session import Session
+from napari_mtm.ui.numbers import number, signed
 
 if TYPE_CHECKING:
     from napari_mtm.training.comparison import Comparison, Interval
@@ -106,7 +107,7 @@ def best_words(course: "Course", *, so_far: bool) -> str:
     gain = mean - sum(first.values()) / len(first)
     return (
         f"{best}: step {course.best_step}, mean {mean:.3f} bits/spike, "
-        f"{_signed(gain, 3)} over the start"
+        f"{signed(gain, 3)} over the start"
     )
 
 
@@ -224,10 +225,10 @@ def _interval(found: "Interval | None", *, sign: bool = False) -> str:
     """Write a score with its bounds below it."""
     if found is None or found.value is None:
         return "–"
-    value = _signed(found.value, 2) if sign else _minus(f"{found.value:.2f}")
+    value = signed(found.value) if sign else number(found.value)
     if found.low is None or found.high is None:
         return value
-    low, high = (_minus(f"{bound:.2f}") for bound in (found.low, found.high))
+    low, high = (number(bound) for bound in (found.low, found.high))
     return f"{value}<br>{_small(f'{low}, {high}')}"
 
 
@@ -236,12 +237,4 @@ def _small(text: str) -> str:
 
 
 def _value(found: "Interval | None") -> str:
-    return "–" if found is None or found.value is None else _minus(f"{found.value:.2f}")
-
-
-def _signed(value: float, decimals: int) -> str:
-    return _minus(f"{value:+.{decimals}f}")
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "−")
+    return "–" if found is None or found.value is None else number(found.value)
