@@ -242,10 +242,31 @@ def test_brightness_is_that_of_the_raster(coordinator, viewer, cells):
     assert cells.layer("reconstructed").contrast_limits == [0, 7]
     assert cells.layer("residual").contrast_limits == [-7, 7]
     assert cells.layer("reconstructed").colormap.name == "gray"
-    dark = cells.layer("residual").colormap.colors[1]
+    no_difference = cells.layer("residual").colormap.map(0.5).ravel()
+    np.testing.assert_allclose(no_difference, [0, 0, 0, 1], atol=1e-6)
     viewer.theme = "light"
     assert cells.layer("reconstructed").colormap.name == "gray_r"
-    np.testing.assert_allclose(cells.layer("residual").colormap.colors[1][:3], 1 - dark[:3])
+    no_difference = cells.layer("residual").colormap.map(0.5).ravel()
+    np.testing.assert_allclose(no_difference, [1, 1, 1, 1], atol=1e-6)
+
+
+def test_colours_follow_what_a_person_does_to_the_raster(coordinator, cells):
+    coordinator.layer.colormap = "viridis"
+    coordinator.layer.gamma = 0.9
+    for name in ("reconstructed", "baseline"):
+        assert cells.layer(name).colormap.name == "viridis"
+        assert cells.layer(name).gamma == 0.9
+
+
+def test_a_residual_of_one_spike_is_as_bright_as_a_spike(coordinator, cells):
+    """As in the raster, where the dark end is drawn wider: red for more, blue for fewer."""
+    coordinator.set_limits(0, 4)
+    residual, raster = cells.layer("residual"), coordinator.layer
+    (spike,) = raster.colormap.map([0.25**raster.gamma])[:, 0]
+    more, fewer = residual.colormap.map([(4 + 1) / 8, (4 - 1) / 8])
+    np.testing.assert_allclose([more[0], fewer[2]], spike, atol=0.02)
+    assert more[0] > 2 * more[2]
+    assert fewer[2] > 2 * fewer[0]
 
 
 def test_what_is_stale_is_dim_until_the_next_answer(cells, sample):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QMessageBox
 
@@ -42,6 +42,23 @@ def test_without_a_session_it_says_what_to_do(qtbot, viewer):
     assert dock.hide_panel.isHidden()
     assert dock.score_panel.isHidden()
     assert dock.model_panel.isHidden()
+
+
+def test_what_is_said_moves_no_button(dock, coordinator, sample):
+    dock.resize(330, 900)
+    dock.show()
+    places = set()
+    for hide in (
+        lambda: coordinator.masks.clear(),
+        lambda: coordinator.masks.put(Mask.region(sample, biggest(sample))),
+        lambda: coordinator.masks.set_bins(slice(3, 9), 1),
+        lambda: coordinator.masks.invert(),
+    ):
+        hide()
+        QApplication.processEvents()
+        parts = dock.hide_panel.prompt, dock.score_panel.baseline, dock.model_panel.live
+        places.add(tuple(part.mapTo(dock, QPoint(0, 0)).y() for part in parts))
+    assert len(places) == 1
 
 
 def test_the_four_tasks_by_one_click(dock, coordinator, sample):

@@ -11,8 +11,8 @@ from qtpy.QtWidgets import QApplication
 
 from napari_mtm import Session, save_session
 from napari_mtm.ui.coordinator import coordinator_of
-from napari_mtm.ui.frame import GUTTER_WIDTH
 from napari_mtm.ui.session_dock import show_dock
+from napari_mtm.ui.strips import GUTTER_WIDTH
 
 
 @pytest.fixture

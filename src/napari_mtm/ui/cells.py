@@ -3,7 +3,7 @@
 Each cell is an image and an outline of what is hidden, side by side in napari's grid.
 """
 
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_mtm.masking.painting import labels_of
 from napari_mtm.ui.preferences import preferences
-from napari_mtm.ui.raster import AXES
+from napari_mtm.ui.raster import AXES, GAMMA
 from napari_mtm.ui.settled import Settled
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ GAP = 6
 
 _LINE_PIXELS, _FINEST = 1.5, 4
 """How thick an outline is at least, and into how many parts an entry is cut for it at most."""
+
+_STEPS = 65
+"""Colours of the residual's scale, an odd number: the one in the middle is no difference."""
 
 _STALE = 0.45
 """Opacity of what is no longer what is asked for."""
@@ -343,10 +346,19 @@ def put(layer: "Image | Labels", data: npt.NDArray[np.generic]) -> None:
         layer.data = data
 
 
+@cache
 def _diverging(*, dark: bool) -> "Colormap":
-    """Blue where fewer spikes came than predicted, red where more; nothing between."""
+    """Blue where fewer spikes came than predicted, red where more; nothing between.
+
+    As in the raster, what is near nothing is drawn wider than the rest.
+    """
     from napari.utils.colormaps import Colormap
 
     middle = (0.0, 0.0, 0.0) if dark else (1.0, 1.0, 1.0)
     ends = ((0.35, 0.65, 1.0), (1.0, 0.42, 0.3)) if dark else ((0.1, 0.3, 0.75), (0.75, 0.15, 0.1))
-    return Colormap([ends[0], middle, ends[1]], name=f"residual-{'dark' if dark else 'light'}")
+    at = np.linspace(-1, 1, _STEPS)
+    share = np.abs(at)[:, None] ** GAMMA
+    end = np.where(at[:, None] < 0, *np.array(ends)[:, None])
+    return Colormap(
+        (1 - share) * middle + share * end, name=f"residual-{'dark' if dark else 'light'}"
+    )

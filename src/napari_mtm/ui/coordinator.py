@@ -25,6 +25,7 @@ from napari_mtm.ui.live import Live
 from napari_mtm.ui.mask_editor import MaskEditor
 from napari_mtm.ui.pointing import Pointing
 from napari_mtm.ui.raster import RasterData, raster_style, row_height
+from napari_mtm.ui.trial_text import Event, trial_events
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -54,6 +55,7 @@ class Coordinator:
     view_changed = Signal()
     """The camera or the size of the canvas changed."""
     limits_changed = Signal()
+    """Counts are drawn in other colours."""
     theme_changed = Signal()
     row_height_changed = Signal()
     """Rows are drawn higher or lower, so that they fill the canvas."""
@@ -116,6 +118,11 @@ class Coordinator:
             return 0
         step = int(self.viewer.dims.current_step[0])
         return min(max(step, 0), self.session.n_trials - 1)
+
+    @property
+    def events(self) -> list[Event]:
+        """What happened in the trial that is shown, inside the window."""
+        return [] if self.session is None else trial_events(self.session, self.trial)
 
     @property
     def dark(self) -> bool:
@@ -270,7 +277,8 @@ class Coordinator:
         self._trial = 0
         self.selection = ()
         self.time = max(session.window[0], session.window[1] - FORWARD_SECONDS)
-        layer.events.contrast_limits.connect(self._on_limits)
+        for event in (layer.events.contrast_limits, layer.events.gamma, layer.events.colormap):
+            event.connect(self._on_limits)
         self._forget_hover()
         self.viewer.dims.set_current_step(0, 0)
         self.session_changed.emit()

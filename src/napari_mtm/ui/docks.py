@@ -28,10 +28,14 @@ def show_docks(viewer: Any) -> None:
             main.setProperty(_WATCHED, True)
             main.destroyed.connect(lambda: coordinator.end(0.0))
         if name == _TRACES:
+            # The panels are higher than a small window; the traces are wide in any.
+            main.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
             main.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)
             main.resizeDocks([dock], [_TRACES_HEIGHT], Qt.Orientation.Vertical)
         elif name == _PANELS[-1]:
             dock.raise_()
+    for name in (*_PANELS, _TRACES):
+        window.dock_widgets[_title(name)].parent().setWindowTitle(name)  # it fits on a tab
 
 
 def _title(name: str) -> str:

@@ -66,7 +66,7 @@ class HidePanel(QGroupBox):
         self.labels = QButtonGroup(self)
         self.everywhere = QCheckBox("in all trials", objectName="everywhere")
         self.everywhere.setToolTip("Edits apply to all trials; else to the one that is shown")
-        self.words = text("words")
+        self.words = text("words", lines=3)
         self.prompt = QComboBox(objectName="prompt")
         self.prompt.addItem("as the mask says", None)
         for task in TASKS:

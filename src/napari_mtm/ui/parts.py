@@ -1,13 +1,14 @@
 """Small parts that several panels are made of."""
 
 from collections.abc import Callable
+from math import ceil
 from typing import Any
 from weakref import WeakMethod
 
 from psygnal import SignalInstance
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtGui import QColor, QFontMetricsF, QIcon, QPixmap
 from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QWidget
 
 
@@ -18,9 +19,27 @@ def button(name: str, text: str, tip: str) -> QPushButton:
     return made
 
 
-def text(name: str) -> QLabel:
-    """Return a text of several lines that can be copied."""
-    label = QLabel(objectName=name)
+class _Text(QLabel):
+    """A text that never takes less height than some lines need."""
+
+    def __init__(self, name: str, lines: int) -> None:
+        super().__init__(objectName=name)
+        self._lines = lines
+
+    def heightForWidth(self, width: int) -> int:
+        """Height of the text where it is so wide."""
+        margins = self.contentsMargins()
+        line = ceil(QFontMetricsF(self.font()).lineSpacing())
+        least = self._lines * line + margins.top() + margins.bottom()
+        return max(super().heightForWidth(width), least)
+
+
+def text(name: str, *, lines: int = 1) -> QLabel:
+    """Return a text of several lines that can be copied.
+
+    It has room for so many `lines` also where it says less, so that nothing below it moves.
+    """
+    label = _Text(name, lines)
     label.setWordWrap(True)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label

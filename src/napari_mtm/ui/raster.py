@@ -10,7 +10,7 @@ from napari_mtm.recording.session import Session
 
 AXES = ("trial", "unit", "time")
 _BRIGHTEST = 0.98
-_GAMMA = 0.6
+GAMMA = 0.6
 """Predicted rates are low beside counts, which are mostly 0: the dark end is drawn wider."""
 _SAMPLED_TRIALS = 20
 
@@ -87,7 +87,7 @@ class RasterStyle:
             "units": ("pixel", "pixel", "s"),
             "rgb": False,
             "interpolation2d": "nearest",
-            "gamma": _GAMMA,
+            "gamma": GAMMA,
         }
 
 

@@ -22,7 +22,7 @@ class ScorePanel(QGroupBox):
         self._jobs = Jobs(self)
         self._fitted: dict[str, Any] = {}
         self.trial_score = text("trial_score")
-        self.whole_score = text("whole_score")
+        self.whole_score = text("whole_score", lines=2)
         self.notes = text("notes")
         self.notes.hide()
         self.baseline = QComboBox(objectName="baseline")

@@ -39,7 +39,7 @@ from napari_mtm.ui.trace_rows import (
     recolour_axis,
     y_range,
 )
-from napari_mtm.ui.trial_text import axis_title, trial_events
+from napari_mtm.ui.trial_text import axis_title
 
 if TYPE_CHECKING:
     from napari_mtm.live.engine import Decoded
@@ -258,7 +258,7 @@ class TracesDock(QWidget):
     def _draw_trial(self) -> None:
         session, trial = self._session, self.coordinator.trial
         assert session is not None
-        events = trial_events(session, trial)
+        events = self.coordinator.events
         for name, row in self.rows.items():
             if not row.visible:
                 continue

@@ -1,0 +1,73 @@
+"""Strips around the canvas without a window: what they paint and say."""
+
+import numpy as np
+import pytest
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QWidget
+
+from napari_mtm.ui.strips import AXIS_HEIGHT, GUTTER_WIDTH, Scale
+
+
+@pytest.fixture
+def scale(qtbot, coordinator):
+    parent = QWidget()
+    qtbot.addWidget(parent)
+    scale = Scale(coordinator, parent)
+    scale.resize(GUTTER_WIDTH, AXIS_HEIGHT)
+    yield scale
+    parent.close()
+
+
+def colours(scale: Scale) -> set[str]:
+    """All colours that are painted."""
+    image = scale.grab().toImage()
+    return {
+        QColor(image.pixel(x, y)).name()
+        for x in range(image.width())
+        for y in range(image.height())
+    }
+
+
+def reddest(scale: Scale) -> int:
+    """How much more red than blue there is in the reddest pixel."""
+    return max(QColor(name).red() - QColor(name).blue() for name in colours(scale))
+
+
+def test_its_ends_are_spikes_per_second(scale, coordinator, sample):
+    coordinator.set_limits(1.0, 3.0)
+    assert scale.ends() == (1 / sample.bin_size, 3 / sample.bin_size)
+
+
+def test_it_has_the_colours_of_the_raster(scale, coordinator):
+    def bluest() -> int:
+        return max(QColor(name).blue() - QColor(name).red() for name in colours(scale))
+
+    assert bluest() < 30
+    coordinator.layer.colormap = "blue"
+    assert bluest() > 240
+
+
+def test_gamma_makes_its_middle_brighter(scale, coordinator):
+    def brightness() -> float:
+        image = scale.grab().toImage()
+        y = AXIS_HEIGHT // 6
+        row = [QColor(image.pixel(x, y)).value() for x in range(GUTTER_WIDTH)]
+        return float(np.mean(row))
+
+    coordinator.layer.gamma = 1.0
+    before = brightness()
+    coordinator.layer.gamma = 0.3
+    assert brightness() > before
+
+
+def test_the_residual_has_a_scale_while_it_is_shown(scale, coordinator):
+    assert reddest(scale) < 60
+    coordinator.cells.add()
+    assert reddest(scale) > 120
+    coordinator.cells.set_shown("residual", False)
+    assert reddest(scale) < 60
+
+
+def test_without_a_session_nothing_is_painted(scale, coordinator):
+    coordinator.close()
+    assert len(colours(scale)) == 1
