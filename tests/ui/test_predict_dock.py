@@ -49,10 +49,10 @@ def test_what_is_said_moves_no_button(dock, coordinator, sample):
     dock.show()
     places = set()
     for hide in (
-        lambda: coordinator.masks.clear(),
+        coordinator.masks.clear,
         lambda: coordinator.masks.put(Mask.region(sample, biggest(sample))),
         lambda: coordinator.masks.set_bins(slice(3, 9), 1),
-        lambda: coordinator.masks.invert(),
+        coordinator.masks.invert,
     ):
         hide()
         QApplication.processEvents()

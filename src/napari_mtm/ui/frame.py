@@ -124,7 +124,7 @@ class CanvasFrame(QObject):
         coordinator.theme_changed.connect(self._on_theme)
         coordinator.cells_changed.connect(self._on_cells)
         coordinator.time_changed.connect(self._place_lines)
-        coordinator.limits_changed.connect(self.scale.update)
+        coordinator.limits_changed.connect(self._on_limits)
         coordinator.live.answered.connect(self._on_scores)
         coordinator.live.scored.connect(self._on_scores)
         coordinator.hovered.connect(self._on_hover)
@@ -166,6 +166,9 @@ class CanvasFrame(QObject):
 
     def _on_scores(self) -> None:
         self.gutter.update()
+
+    def _on_limits(self) -> None:
+        self.scale.update()
 
     def _tidy(self) -> None:
         forget_old_grids(self._canvas)
