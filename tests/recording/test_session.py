@@ -96,6 +96,13 @@ def test_split_covers_all_trials_once_in_their_shares(n, seed):
     assert all((np.diff(p) > 0).all() for p in parts)
 
 
+def test_each_trial_is_in_the_part_that_it_is_said_to_be_in():
+    split = Session.from_counts(np.zeros((30, 1, 1)), ["CA1"], trials=trials(30)).split()
+    parts = {"training": split.train, "validation": split.validation, "test": split.test}
+    for name, found in parts.items():
+        assert [t for t in range(30) if split.part_of(t) == name] == found.tolist()
+
+
 def test_split_is_stratified_by_choice_and_reproducible():
     table = trials(100)
     table["choice"] = np.where(np.arange(100) < 30, -1.0, 1.0)

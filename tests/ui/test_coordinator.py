@@ -122,7 +122,7 @@ def test_under_the_cursor(coordinator, viewer, sample):
         callback(viewer, event)
     (hover,) = heard.call_args.args
     unit = coordinator.rows[row]
-    assert hover == Hover(unit, pytest.approx(0.7), int(sample.counts[5, column, unit]))
+    assert hover == Hover(unit, column, pytest.approx(0.7), int(sample.counts[5, column, unit]))
     label = " ".join(coordinator.unit_lines(hover.unit))
     described = sample.units.iloc[unit]
     assert described["region"] in label

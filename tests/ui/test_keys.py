@@ -53,7 +53,7 @@ def test_undo_and_redo(coordinator, sample):
 
 def test_keys_act_on_what_is_under_the_cursor(coordinator, viewer, sample):
     unit = sample.n_units // 2
-    coordinator.last_hover = Hover(unit, 0.5, 0)
+    coordinator.last_hover = Hover(unit, 50, 0.5, 0)
     press(viewer, "U")
     assert np.flatnonzero(coordinator.masks.mask.hidden.all(axis=0)).tolist() == [unit]
     press(viewer, "H")
@@ -104,7 +104,7 @@ def test_the_docs_have_the_same_table():
 @pytest.mark.parametrize("how", ["another session", "another order", "closed and opened"])
 def test_what_was_under_the_cursor_is_forgotten_when_rows_change(coordinator, viewer, sample, how):
     heard = Mock()
-    coordinator.last_hover = Hover(sample.n_units - 1, 0.5, 0)
+    coordinator.last_hover = Hover(sample.n_units - 1, 50, 0.5, 0)
     coordinator.hovered.connect(heard)
     if how == "another session":
         coordinator.show(Session.from_counts(np.ones((12, 100, 5)), ["CA1"] * 5))

@@ -72,14 +72,16 @@ def answer(mask):
 
 def test_the_score_of_a_trial(sample):
     forward = answer(Mask.forward(sample))
-    assert trial_score_words(forward, 0.456, 0.1, "PSTH") == (
-        "This trial: +0.46 bits/spike, PSTH +0.10"
-    )
-    assert trial_score_words(forward, -0.2, math.nan, "PSTH") == "This trial: −0.20 bits/spike"
-    assert trial_score_words(forward, 0.456, None, "PSTH") == "This trial: +0.46 bits/spike, PSTH …"
-    assert "no spikes" in trial_score_words(forward, math.nan, math.nan, "PSTH")
+
+    def words(score, baseline, answer=forward):
+        return trial_score_words(answer, "test", score, baseline, "PSTH")
+
+    assert words(0.456, 0.1) == "This test trial: +0.46 bits/spike, PSTH +0.10"
+    assert words(-0.2, math.nan) == "This test trial: −0.20 bits/spike"
+    assert words(0.456, None) == "This test trial: +0.46 bits/spike, PSTH …"
+    assert "no spikes" in words(math.nan, math.nan)
     nothing = answer(Mask.nothing(sample))
-    assert "nothing is scored" in trial_score_words(nothing, math.nan, math.nan, "PSTH")
+    assert "nothing is scored" in words(math.nan, math.nan, nothing)
 
 
 def test_the_score_of_all_trials(sample):

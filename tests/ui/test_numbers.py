@@ -2,7 +2,7 @@
 
 import pytest
 
-from napari_mtm.ui.numbers import number, signed
+from napari_mtm.ui.numbers import number, rate, signed
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,11 @@ def test_numbers(value, decimals, written):
 )
 def test_signed_numbers(value, written):
     assert signed(value) == written
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(0.0, "0"), (0.0123, "0.012"), (2.53, "2.5"), (51.2, "51"), (99.9, "100"), (1234.5, "1234")],
+)
+def test_rates(value, written):
+    assert rate(value) == f"{written} spikes/s"

@@ -10,7 +10,13 @@ from napari_mtm.live.engine import Answer, Request
 from napari_mtm.live.whole import WholeScores
 from napari_mtm.metrics import tally
 from napari_mtm.model.reconstruction import Reconstruction
-from napari_mtm.ui.part_scores import region_score_words, region_scores, unit_score_words
+from napari_mtm.ui.coordinator import Hover
+from napari_mtm.ui.part_scores import (
+    hover_line,
+    region_score_words,
+    region_scores,
+    unit_score_words,
+)
 
 
 @pytest.fixture
@@ -52,6 +58,21 @@ def pooled(counts, rates, units) -> float:
 
 def units_of(region) -> np.ndarray:
     return np.arange(region.units.start, region.units.stop)
+
+
+def test_under_the_cursor_is_what_was_recorded_and_what_is_predicted(
+    coordinator, viewer, sample, masked
+):
+    unit = masked.first.units.start
+    other = int(np.flatnonzero(~masked.found.mask.hidden[30])[0])
+    hidden = Hover(unit, 30, 0.1, 2)
+    rate = masked.rates[0, 30, unit] / sample.bin_size
+    words = hover_line(coordinator, hidden)
+    assert words.startswith("0.10 s: 2 spikes, ")
+    assert float(words.split(", ")[1].split()[0]) == pytest.approx(rate, rel=0.05)
+    assert hover_line(coordinator, Hover(other, 30, 0.1, 1)) == "0.10 s: 1 spike"
+    viewer.dims.set_current_step(0, 1)  # what is predicted is not of this trial
+    assert hover_line(coordinator, hidden) == "0.10 s: 2 spikes"
 
 
 def test_of_the_trial_until_the_test_trials_are_there(coordinator, sample, masked):

@@ -95,14 +95,14 @@ def test_what_the_menu_offers(coordinator, sample):
     unit = sample.n_units - 1
     region = str(sample.units["region"].iloc[unit])
     inside = (sample.units["region"] == region).to_numpy()
-    acts = {c.text: c.act for c in choices(coordinator, Hover(unit, 0.5, 0))}
+    acts = {c.text: c.act for c in choices(coordinator, Hover(unit, 50, 0.5, 0))}
 
     def hidden():
         return masks.mask.hidden.all(axis=0)
 
     acts[f"Hide {region} ({inside.sum()} units)"]()
     np.testing.assert_array_equal(hidden(), inside)
-    assert choices(coordinator, Hover(unit, 0.5, 0))[0].text.startswith(f"Show {region}")
+    assert choices(coordinator, Hover(unit, 50, 0.5, 0))[0].text.startswith(f"Show {region}")
     acts["Show this unit"]()
     assert hidden().sum() == inside.sum() - 1
     acts["Hide this unit"]()

@@ -44,9 +44,11 @@ def test_without_a_session_it_says_what_to_do(qtbot, viewer):
     assert dock.model_panel.isHidden()
 
 
-def test_what_is_said_moves_no_button(dock, coordinator, sample):
-    dock.resize(330, 900)
+def test_what_is_said_moves_no_button(asked, coordinator, sample):
+    dock = asked
+    dock.resize(500, 900)  # wide enough for lines of any font
     dock.show()
+    until(lambda: coordinator.live.baseline is not None)
     places = set()
     for hide in (
         coordinator.masks.clear,
@@ -180,7 +182,8 @@ def test_scores_are_those_of_the_model(asked, coordinator, sample):
     model, test = coordinator.live.model, sample.split().test
     trial = model.reconstruct(sample, mask, [coordinator.trial]).scores().bps_pooled
     every = model.reconstruct(sample, mask, test).scores().bps_pooled
-    assert f"This trial: {trial:+.2f} bits/spike" in asked.score_panel.trial_score.text()
+    part = sample.split().part_of(coordinator.trial)
+    assert f"This {part} trial: {trial:+.2f} bits/spike" in asked.score_panel.trial_score.text()
     words = asked.score_panel.whole_score.text()
     assert words.startswith(f"{len(test)} test trials: {every:+.2f} bits/spike, PSTH ")
     assert "of the oracle's" in words

@@ -114,7 +114,7 @@ def test_brightness_in_counts_and_spikes_per_second(open_dock):
 def test_under_the_cursor(open_dock):
     from napari_mtm.ui.coordinator import Hover
 
-    open_dock.coordinator.hovered.emit(Hover(3, 0.25, 1))
+    open_dock.coordinator.hovered.emit(Hover(3, 37, 0.25, 1))
     assert "0.25 s: 1 spike" in open_dock.under.text()
     open_dock.coordinator.hovered.emit(None)
     assert "Point at the raster" in open_dock.under.text()

@@ -46,6 +46,15 @@ def test_it_waits_while_the_model_is_asked(coordinator, canvas, qtbot):
     assert gc.get_freeze_count() == 0, "once for each session"
 
 
+def test_it_waits_for_an_answer_that_takes_long(coordinator, canvas, qtbot, monkeypatch):
+    SetAside(coordinator, canvas)
+    with monkeypatch.context() as patched:
+        patched.setattr(type(coordinator.live), "stale", True)
+        qtbot.wait(2 * REST_MS)
+        assert gc.get_freeze_count() == 0
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > 0, timeout=PATIENCE_MS)
+
+
 def test_it_waits_for_the_end_of_a_stroke(coordinator, canvas, qtbot):
     SetAside(coordinator, canvas)
     with coordinator.masks.layer.block_history():

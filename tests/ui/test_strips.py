@@ -5,7 +5,7 @@ import pytest
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QWidget
 
-from napari_mtm.ui.strips import AXIS_HEIGHT, GUTTER_WIDTH, Scale
+from napari_mtm.ui.strips import AXIS_HEIGHT, GUTTER_WIDTH, Gutter, Scale
 
 
 @pytest.fixture
@@ -71,3 +71,24 @@ def test_the_residual_has_a_scale_while_it_is_shown(scale, coordinator):
 def test_without_a_session_nothing_is_painted(scale, coordinator):
     coordinator.close()
     assert len(colours(scale)) == 1
+
+
+def test_the_gutter_points_at_selected_units(qtbot, coordinator):
+    parent = QWidget()
+    qtbot.addWidget(parent)
+    gutter = Gutter(coordinator, parent)
+    gutter.resize(GUTTER_WIDTH, round(coordinator.view.size[0]))
+    assert gutter.selected_rows() == []
+    before = gutter.grab().toImage()
+    rows = [3, 40]
+    coordinator.select(coordinator.rows[rows].tolist())
+    height = gutter.height() / len(coordinator.rows)
+    assert gutter.selected_rows() == pytest.approx([(row + 0.5) * height for row in rows], abs=1)
+    after = gutter.grab().toImage()
+    x = GUTTER_WIDTH - 4
+    differ = {y for y in range(gutter.height()) if before.pixel(x, y) != after.pixel(x, y)}
+    assert differ
+    assert all(min(abs(y - (row + 0.5) * height) for row in rows) < 6 for y in differ)
+    coordinator.set_shown([coordinator.session.units["region"].iloc[coordinator.selection[0]]])
+    assert len(gutter.selected_rows()) == 1
+    parent.close()

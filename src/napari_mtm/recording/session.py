@@ -36,6 +36,12 @@ class Split:
     validation: npt.NDArray[np.intp]
     test: npt.NDArray[np.intp]
 
+    def part_of(self, trial: int) -> str:
+        """Return which part a trial is in: "training", "validation" or "test"."""
+        if trial in self.test:
+            return "test"
+        return "validation" if trial in self.validation else "training"
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Session:

@@ -23,6 +23,7 @@ from napari_mtm.ui.geometry import View
 from napari_mtm.ui.keys import bind
 from napari_mtm.ui.live import Live
 from napari_mtm.ui.mask_editor import MaskEditor
+from napari_mtm.ui.numbers import rate
 from napari_mtm.ui.pointing import Pointing
 from napari_mtm.ui.raster import RasterData, raster_style, row_height
 from napari_mtm.ui.trial_text import Event, trial_events
@@ -40,6 +41,7 @@ class Hover:
     """What lies under the cursor: a unit, a bin, and the spikes in it on this trial."""
 
     unit: int
+    bin: int
     time: float
     count: int
 
@@ -254,7 +256,7 @@ class Coordinator:
         place = f"{row['probe']} #{row['cluster']}".strip()
         return (
             f"{row['region']}{finest}, {place}, {str(row['uuid'])[:8]}",
-            f"{depth}, {row['firing_rate']:.2g} spikes/s",
+            f"{depth}, {rate(row['firing_rate'])}",
         )
 
     def _on_inserted(self, event: Any) -> None:
@@ -349,7 +351,7 @@ class Coordinator:
             return None
         unit = int(self.rows[row])
         time = self.session.window[0] + column * self.session.bin_size
-        return Hover(unit, time, int(self.session.counts[self.trial, column, unit]))
+        return Hover(unit, column, time, int(self.session.counts[self.trial, column, unit]))
 
 
 def raster(session: Session, viewer: "ViewerModel | None") -> tuple[RasterData, dict[str, Any]]:

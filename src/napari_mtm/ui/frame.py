@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QLabel, QMenu, QVBoxLayout, QWidget
 from napari_mtm.ui.coordinator import Coordinator, Hover
 from napari_mtm.ui.mends import forget_old_grids, let_polygons_cross, use_own_context
 from napari_mtm.ui.one_picture import OnePicture
-from napari_mtm.ui.part_scores import unit_score_words
+from napari_mtm.ui.part_scores import hover_line, unit_score_words
 from napari_mtm.ui.pointing import Choice
 from napari_mtm.ui.set_aside import SetAside
 from napari_mtm.ui.strips import AXIS_HEIGHT, GUTTER_WIDTH, EventStrip, Gutter, Scale, TimeAxis
@@ -75,7 +75,7 @@ class HoverLabel(QLabel):
             return
         lines = self._coordinator.unit_lines(hover.unit)
         score = unit_score_words(self._coordinator, hover.unit)
-        self.setText("\n".join((*lines, hover_line(hover), *score)))
+        self.setText("\n".join((*lines, hover_line(self._coordinator, hover), *score)))
         self.adjustSize()
         cursor = canvas.mapFromGlobal(canvas.cursor().pos())
         x = min(cursor.x() + _HOVER_OFFSET, canvas.width() - self.width())
@@ -85,11 +85,6 @@ class HoverLabel(QLabel):
         self.move(max(x, 0), max(y, 0))
         self.show()
         self.raise_()  # above the event lines
-
-
-def hover_line(hover: Hover) -> str:
-    """Say when the cursor is, and how many spikes are there."""
-    return f"{hover.time:.2f} s: " + ("1 spike" if hover.count == 1 else f"{hover.count} spikes")
 
 
 class CanvasFrame(QObject):
@@ -118,15 +113,16 @@ class CanvasFrame(QObject):
         self._one_picture = OnePicture(coordinator, canvas)
         self._set_aside = SetAside(coordinator, canvas)
         coordinator.session_changed.connect(self._on_session)
-        coordinator.rows_changed.connect(self._on_rows)
+        coordinator.rows_changed.connect(self._on_gutter)
+        coordinator.selected.connect(self._on_gutter)
         coordinator.trial_changed.connect(self._on_trial)
         coordinator.view_changed.connect(self._on_view)
         coordinator.theme_changed.connect(self._on_theme)
         coordinator.cells_changed.connect(self._on_cells)
         coordinator.time_changed.connect(self._place_lines)
         coordinator.limits_changed.connect(self._on_limits)
-        coordinator.live.answered.connect(self._on_scores)
-        coordinator.live.scored.connect(self._on_scores)
+        coordinator.live.answered.connect(self._on_gutter)
+        coordinator.live.scored.connect(self._on_gutter)
         coordinator.hovered.connect(self._on_hover)
         coordinator.menu_wanted.connect(self._on_menu_wanted)
         self._later = QTimer(self)
@@ -164,7 +160,7 @@ class CanvasFrame(QObject):
         self._place()
         self._on_view()
 
-    def _on_scores(self) -> None:
+    def _on_gutter(self) -> None:
         self.gutter.update()
 
     def _on_limits(self) -> None:
@@ -182,9 +178,6 @@ class CanvasFrame(QObject):
         self.events.fit()
         self._coordinator.fit()
         self._on_view()
-
-    def _on_rows(self) -> None:
-        self.gutter.update()
 
     def _on_trial(self) -> None:
         self._place_lines()

@@ -45,17 +45,19 @@ def scored_region(mask: Mask) -> str | None:
 
 
 def trial_score_words(
-    answer: Answer, score: float, baseline: float | None, baseline_name: str
+    answer: Answer, part: str, score: float, baseline: float | None, baseline_name: str
 ) -> str:
     """Say how well the shown trial is predicted, against mean rate, beside a baseline.
 
-    `baseline` is NaN where there is none, and None while its score is to come.
+    `part` is the part of the session's split that it is in. `baseline` is NaN where there is
+    none, and None while its score is to come.
     """
+    trial = f"This {part} trial"
     if not answer.request.mask.scored.any():
-        return "This trial: nothing is scored."
+        return f"{trial}: nothing is scored."
     if math.isnan(score):
-        return "This trial: no spikes in what is hidden."
-    return f"This trial: {bits(score)}{_beside(baseline, baseline_name)}"
+        return f"{trial}: no spikes in what is hidden."
+    return f"{trial}: {bits(score)}{_beside(baseline, baseline_name)}"
 
 
 def whole_score_words(whole: WholeScores | None, baseline_name: str) -> str:

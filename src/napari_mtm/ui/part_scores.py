@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_mtm.ui.numbers import number, signed
+from napari_mtm.ui.numbers import number, rate, signed
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from napari_mtm.ui.coordinator import Coordinator
+    from napari_mtm.ui.coordinator import Coordinator, Hover
 
 
 def region_scores(coordinator: "Coordinator") -> dict[str, float]:
@@ -53,6 +53,20 @@ def unit_score_words(coordinator: "Coordinator", unit: int) -> tuple[str, ...]:
     if rows.empty:
         return ()
     return (_words(coordinator, float(rows.iloc[0]), np.array([unit])),)
+
+
+def hover_line(coordinator: "Coordinator", hover: "Hover") -> str:
+    """Say when the cursor is, how many spikes are there, and what is predicted of them."""
+    spikes = "1 spike" if hover.count == 1 else f"{hover.count} spikes"
+    line = f"{hover.time:.2f} s: {spikes}"
+    session, answer = coordinator.session, coordinator.live.answer
+    if session is None or answer is None or answer.request.trial != coordinator.trial:
+        return line
+    found = answer.reconstruction
+    if found.mask.hidden[hover.bin, hover.unit]:
+        predicted = found.rates[0, hover.bin, hover.unit] / session.bin_size
+        line += f", {rate(predicted)} predicted"
+    return line
 
 
 def _of_trial(coordinator: "Coordinator", table: str) -> "pd.DataFrame":

@@ -66,7 +66,7 @@ def choices(coordinator: "Coordinator", hover: "Hover") -> tuple[Choice, ...]:
     column = int((session.units["region"] == region).sum())
     hidden = masks.hides_region(region)
     units = f"{column} unit{'s' * (column > 1)}"
-    bin_ = round((hover.time - session.window[0]) / session.bin_size)
+    stretch = max(round(_STRETCH / session.bin_size), 1)
     return (
         Choice(
             f"{'Show' if hidden else 'Hide'} {region} ({units})",
@@ -81,11 +81,11 @@ def choices(coordinator: "Coordinator", hover: "Hover") -> tuple[Choice, ...]:
         Choice("Show this unit", partial(masks.set_units, [hover.unit], 0)),
         Choice(
             f"Hide everything from {hover.time:.2f} s on",
-            partial(masks.set_bins, slice(bin_, None), 1),
+            partial(masks.set_bins, slice(hover.bin, None), 1),
         ),
         Choice(
             f"Hide {_STRETCH:g} s from {hover.time:.2f} s on",
-            partial(masks.set_bins, slice(bin_, bin_ + round(_STRETCH / session.bin_size)), 1),
+            partial(masks.set_bins, slice(hover.bin, hover.bin + stretch), 1),
         ),
         Choice("Hide nothing", masks.clear),
     )

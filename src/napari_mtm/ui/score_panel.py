@@ -22,6 +22,10 @@ class ScorePanel(QGroupBox):
         self._jobs = Jobs(self)
         self._fitted: dict[str, Any] = {}
         self.trial_score = text("trial_score")
+        self.trial_score.setToolTip(
+            "Baselines learn from the training trials, and so does a fine-tuning, which\n"
+            "chooses its weights by the validation trials. The test trials judge both."
+        )
         self.whole_score = text("whole_score", lines=2)
         self.notes = text("notes")
         self.notes.hide()
@@ -68,7 +72,10 @@ class ScorePanel(QGroupBox):
             return
         name = _SHORT[self.baseline.currentData()]
         score = self._coordinator.live.scores.bps_pooled
-        self.trial_score.setText(trial_score_words(answer, score, self._baseline_score(), name))
+        part = answer.request.session.split().part_of(answer.request.trial)
+        self.trial_score.setText(
+            trial_score_words(answer, part, score, self._baseline_score(), name)
+        )
         notes = answer.reconstruction.notes
         self.notes.setText("\n".join(notes))
         self.notes.setVisible(bool(notes))

@@ -31,9 +31,10 @@ from napari_mtm.recording.session import Session
 from napari_mtm.recording.store import is_store, open_store
 from napari_mtm.ui.coordinator import Coordinator, Hover, coordinator_of
 from napari_mtm.ui.docks import show_docks
-from napari_mtm.ui.frame import CanvasFrame, frame_around, hover_line
+from napari_mtm.ui.frame import CanvasFrame, frame_around
 from napari_mtm.ui.jobs import Jobs
 from napari_mtm.ui.open_dialog import OpenDialog, Request
+from napari_mtm.ui.part_scores import hover_line
 from napari_mtm.ui.parts import scrolling
 from napari_mtm.ui.preferences import preferences
 from napari_mtm.ui.raster import brightest
@@ -278,7 +279,7 @@ class SessionDock(QWidget):
             self.under.setText("Point at the raster.\n\n")
             return
         lines = self.coordinator.unit_lines(hover.unit)
-        self.under.setText("\n".join((*lines, hover_line(hover))))
+        self.under.setText("\n".join((*lines, hover_line(self.coordinator, hover))))
         self.under.setToolTip(str(session.units["uuid"].iloc[hover.unit]))
 
     def _on_order_chosen(self, index: int) -> None:

@@ -56,7 +56,8 @@ class SetAside(QObject):
         coordinator = self._coordinator
         if coordinator.session is None:
             return
-        if coordinator.live.loading or coordinator.masks.stroke_goes_on:
+        live = coordinator.live
+        if live.loading or live.stale or coordinator.masks.stroke_goes_on:
             self._start()
         else:
             self._done = True

@@ -5,7 +5,7 @@ They are plain widgets, painted in the colours of napari's theme, and follow the
 
 import numpy as np
 import numpy.typing as npt
-from qtpy.QtCore import QEvent, QRectF, Qt
+from qtpy.QtCore import QEvent, QPointF, QRectF, Qt
 from qtpy.QtGui import (
     QColor,
     QFont,
@@ -14,6 +14,7 @@ from qtpy.QtGui import (
     QMouseEvent,
     QPainter,
     QPaintEvent,
+    QPolygonF,
 )
 from qtpy.QtWidgets import QToolTip, QWidget
 
@@ -26,6 +27,8 @@ from napari_mtm.ui.trial_text import axis_title
 
 GUTTER_WIDTH = 78
 _BAR_WIDTH = 12
+_MARK = 9
+"""Pixels of what points at a row."""
 AXIS_HEIGHT = 34
 _EVENTS_HEIGHT = 20
 _TITLE_HEIGHT = 15
@@ -41,14 +44,17 @@ class _Strip(QWidget):
         self.coordinator = coordinator
         self.setObjectName(f"napari-mtm {type(self).__name__.lower()}")
 
-    def painter(self) -> QPainter:
-        """Begin to paint on the theme's background, in the theme's text colour."""
+    def colour(self, name: str) -> QColor:
+        """A colour of napari's theme."""
         from napari.utils.theme import get_theme
 
-        theme = get_theme(self.coordinator.viewer.theme)
+        return QColor(getattr(get_theme(self.coordinator.viewer.theme), name).as_hex())
+
+    def painter(self) -> QPainter:
+        """Begin to paint on the theme's background, in the theme's text colour."""
         painter = QPainter(self)
-        painter.fillRect(self.rect(), QColor(theme.background.as_hex()))
-        painter.setPen(QColor(theme.text.as_hex()))
+        painter.fillRect(self.rect(), self.colour("background"))
+        painter.setPen(self.colour("text"))
         font = QFont(self.font())
         font.setPixelSize(_FONT)
         painter.setFont(font)
@@ -96,6 +102,7 @@ class Gutter(_Strip):
             top, bottom = max(band.top, 0.0), min(band.bottom, float(self.height()))
             if bottom > top:
                 painter.fillRect(QRectF(left, top, _BAR_WIDTH, bottom - top), QColor(*band.colour))
+        self._paint_selected(painter)
         line = QFontMetricsF(painter.font()).height()
         faint = QColor(text)
         faint.setAlphaF(0.5)
@@ -121,6 +128,25 @@ class Gutter(_Strip):
             name = metrics.elidedText(band.name, Qt.TextElideMode.ElideRight, box.width())
             painter.drawText(box, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, name)
         painter.end()
+
+    def selected_rows(self) -> list[float]:
+        """Where the middles of rows of selected units lie, in pixels."""
+        coordinator = self.coordinator
+        if coordinator.layer is None:
+            return []
+        view, height = coordinator.view, float(coordinator.layer.scale[-2])
+        rows = np.flatnonzero(np.isin(coordinator.rows, coordinator.selection))
+        return [view.to_y(row * height) for row in rows]
+
+    def _paint_selected(self, painter: QPainter) -> None:
+        """Point at the rows of units that are selected."""
+        text, right = painter.pen().color(), float(self.width())
+        painter.setBrush(text)
+        painter.setPen(self.colour("background"))
+        for y in self.selected_rows():
+            ends = [QPointF(right - _MARK, y + side) for side in (-_MARK / 2, _MARK / 2)]
+            painter.drawPolygon(QPolygonF([QPointF(right, y), *ends]))
+        painter.setPen(text)
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:
         """Hide the region that is clicked; with Shift or Ctrl, beside what is hidden."""
