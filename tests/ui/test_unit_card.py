@@ -12,6 +12,7 @@ from napari_mtm.live.unit import UnitPrediction
 from napari_mtm.masking.mask import Mask
 from napari_mtm.model.reconstruction import Reconstruction
 from napari_mtm.ui.unit_card import UnitCards
+from tests.ui.tables import cells
 
 UNIT, OTHER, THIRD = 40, 7, 90
 
@@ -128,7 +129,7 @@ def test_without_a_model_all_trials_as_recorded(cards, coordinator, sample):
         card.psths.curves["reward", "error", "recorded"], smoothed(counts[error].mean(axis=0))
     )
     assert f"right {right.sum()}" in card.psths.legends[0].text()
-    assert f"mean rate&nbsp;&nbsp;</td><td>{counts.mean():.3g} spikes/s" in card.scores.text()
+    assert cells(card.scores.text()) == [["mean rate", f"{counts.mean():.3g} spikes/s"]]
     assert not any(what == "predicted" for *_, what in card.psths.curves)
 
 

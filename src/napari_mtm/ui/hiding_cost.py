@@ -8,12 +8,12 @@ import numpy.typing as npt
 
 from napari_mtm.recording.session import Session
 from napari_mtm.ui.numbers import number, signed
+from napari_mtm.ui.parts import table
 
 if TYPE_CHECKING:
     from napari_mtm.live.whole import WholeScores
 
 _NAMES = {"choice": "choice", "wheel-speed": "wheel R²", "whisker-motion-energy": "whisker R²"}
-_CELL = "padding-right: 8px; white-space: nowrap"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def cost_words(found: list[Cost], whole: "WholeScores") -> str:
     if not found:
         return f"{trials}: behaviour is not decoded, there are no readouts for this session yet."
     rows = [("", "all seen → mask", "", "chance"), *map(_cost_row, found)]
-    return f"<b>{trials}</b><table>{''.join(map(_table_row, rows))}</table>"
+    return f"<b>{trials}</b>{table(rows)}"
 
 
 def _cost_row(cost: Cost) -> tuple[str, ...]:
@@ -77,7 +77,3 @@ def _cost_row(cost: Cost) -> tuple[str, ...]:
         change = f"{number(cost.visible)} → {number(cost.masked)}"
         rest = (signed(-drop), number(cost.chance))
     return _NAMES[cost.name], change, *rest
-
-
-def _table_row(cells: tuple[str, ...]) -> str:
-    return "<tr>" + "".join(f'<td style="{_CELL}">{c}</td>' for c in cells) + "</tr>"

@@ -1,6 +1,6 @@
 """Small parts that several panels are made of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import ceil
 from typing import Any
 from weakref import WeakMethod
@@ -43,6 +43,26 @@ def text(name: str, *, lines: int = 1) -> QLabel:
     label.setWordWrap(True)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label
+
+
+def table(rows: Iterable[Iterable[str]]) -> str:
+    """Return rich text of cells; the last of a row that is shorter than others is as wide as they.
+
+    None of them is broken into lines.
+    """
+    rows = [tuple(row) for row in rows]
+    width = max(map(len, rows), default=0)
+    return f"<table>{''.join(_row(row, width) for row in rows)}</table>"
+
+
+def _row(cells: tuple[str, ...], width: int) -> str:
+    style = "padding-right: 8px; white-space: nowrap"
+    spans = [1] * (len(cells) - 1) + [width - len(cells) + 1]
+    written = (
+        f'<td colspan="{span}" style="{style}">{cell}</td>'
+        for cell, span in zip(cells, spans, strict=True)
+    )
+    return f"<tr>{''.join(written)}</tr>"
 
 
 def swatch(colour: tuple[float, ...]) -> QIcon:

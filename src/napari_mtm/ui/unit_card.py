@@ -31,7 +31,7 @@ from napari_mtm.recording.session import ANY_TIME, Session
 from napari_mtm.scoring.psth import SMOOTHED_BINS, Group, by_group, groupings
 from napari_mtm.ui.coordinator import Coordinator, coordinator_of
 from napari_mtm.ui.numbers import number
-from napari_mtm.ui.parts import scrolling
+from napari_mtm.ui.parts import scrolling, table
 from napari_mtm.ui.trial_text import axis_title
 from napari_mtm.ui.unit_plots import Look, PsthPlots, Time, TrialImage
 
@@ -177,7 +177,7 @@ class UnitCard(QFrame):
         rows = self._rows
         if self._coordinator.live.model is not None:
             rows = (*rows, ("this trial", self._on_this_trial()))
-        self.scores.setText(_table(rows))
+        self.scores.setText(table(rows))
         n, predicted = len(self.content.trials), self.content.predicted is not None
         of = f"{n} test trials" if predicted else f"All {n} trials"
         if predicted and self.recorded.marked is None:
@@ -469,8 +469,3 @@ def _written(value: float, unit: str, otherwise: str) -> str:
     if not np.isfinite(value):
         return otherwise
     return f"{number(value)} {unit}".strip()
-
-
-def _table(rows: tuple[tuple[str, str], ...]) -> str:
-    cells = "".join(f"<tr><td>{name}&nbsp;&nbsp;</td><td>{value}</td></tr>" for name, value in rows)
-    return f'<table cellspacing="0">{cells}</table>'
