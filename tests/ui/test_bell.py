@@ -1,25 +1,32 @@
-"""Ringing from any thread is heard on the Qt thread, once for several, and never after closing."""
+"""Ringing from any thread is heard on the Qt thread, once for several, and never after the end."""
 
+import gc
 import threading
 from functools import partial
+from weakref import ref
 
 import pytest
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QTimer
 
 from napari_mtm.ui.bell import Bell
 
 
-@pytest.fixture
-def heard() -> list[threading.Thread]:
-    """The threads on which it was heard."""
-    return []
+class Listener:
+    """Hears a bell."""
+
+    def __init__(self) -> None:
+        self.threads: list[threading.Thread] = []
+        self.bell = Bell(self.hear)
+
+    def hear(self) -> None:
+        self.threads.append(threading.current_thread())
 
 
 @pytest.fixture
-def bell(heard, qapp):
-    bell = Bell(lambda: heard.append(threading.current_thread()))
-    yield bell
-    bell.close()
+def listener(qapp, qtlog):
+    listener = Listener()
+    yield listener
+    listener.bell.close()
 
 
 def ring_elsewhere(bell: Bell, times: int = 1) -> None:
@@ -29,79 +36,89 @@ def ring_elsewhere(bell: Bell, times: int = 1) -> None:
         for _ in range(times):
             ring()
 
-    thread = threading.Thread(target=rings)
+    elsewhere(rings)
+
+
+def elsewhere(act) -> None:
+    thread = threading.Thread(target=act)
     thread.start()
     thread.join()
 
 
-def test_it_is_heard_on_the_qt_thread(bell, heard, qtbot):
-    ring_elsewhere(bell)
-    assert heard == []
-    qtbot.waitUntil(lambda: bool(heard))
-    assert heard == [threading.main_thread()]
+def test_it_is_heard_on_the_qt_thread(listener, qtbot):
+    ring_elsewhere(listener.bell)
+    assert listener.threads == []
+    qtbot.waitUntil(lambda: bool(listener.threads))
+    assert listener.threads == [threading.main_thread()]
 
 
-def test_many_rings_are_heard_once_and_never_block(bell, heard, qtbot):
-    ring_elsewhere(bell, times=100_000)  # more than a socket holds
-    qtbot.waitUntil(lambda: bool(heard))
+def test_many_rings_are_heard_once_and_never_block(listener, qtbot):
+    ring_elsewhere(listener.bell, times=100_000)  # more than a socket holds
+    qtbot.waitUntil(lambda: bool(listener.threads))
     qtbot.wait(50)
-    assert len(heard) < 100_000 / 1000
-    before = len(heard)
-    ring_elsewhere(bell)
-    qtbot.waitUntil(lambda: len(heard) > before)
+    heard = len(listener.threads)
+    assert heard < 100_000 / 1000
+    ring_elsewhere(listener.bell)
+    qtbot.waitUntil(lambda: len(listener.threads) > heard)
 
 
 def test_what_is_rung_while_it_is_heard_is_heard_again(qtbot):
-    left = [3]
+    class Again(Listener):
+        def hear(self) -> None:
+            super().hear()
+            if len(self.threads) < 3:
+                self.bell.ring()
 
-    def hear() -> None:
-        left[0] -= 1
-        if left[0]:
-            bell.ring()
-
-    bell = Bell(hear)
-    bell.ring()
-    qtbot.waitUntil(lambda: left == [0])
+    again = Again()
+    again.bell.ring()
+    qtbot.waitUntil(lambda: len(again.threads) == 3)
     qtbot.wait(20)
-    assert left == [0]
-    bell.close()
+    assert len(again.threads) == 3
+    again.bell.close()
 
 
 def test_the_event_loop_has_its_turn_between_rings(qtbot):
     turns = []
 
-    def hear() -> None:
-        turns.append("heard")
-        if turns.count("heard") < 50:
-            bell.ring()
+    class Again(Listener):
+        def hear(self) -> None:
+            turns.append("heard")
+            if turns.count("heard") < 50:
+                self.bell.ring()
 
-    bell = Bell(hear)
+    again = Again()
     timer = QTimer()
     timer.timeout.connect(partial(turns.append, "timer"))
     timer.start(0)
-    bell.ring()
+    again.bell.ring()
     qtbot.waitUntil(lambda: turns.count("heard") == 50)
     timer.stop()
-    bell.close()
+    again.bell.close()
     longest = max(len(run) for run in "".join(turn[0] for turn in turns).split("t"))
     assert longest <= 2
 
 
-def test_a_closed_one_is_rung_in_vain(bell, heard, qtbot):
-    ring_elsewhere(bell)
-    bell.close()
-    ring_elsewhere(bell)
+def test_a_closed_one_is_rung_in_vain(listener, qtbot):
+    ring_elsewhere(listener.bell)
+    listener.bell.close()
+    ring_elsewhere(listener.bell)
     qtbot.wait(20)
-    assert heard == []
-    bell.close()
+    assert listener.threads == []
+    listener.bell.close()
 
 
-def test_it_hears_no_more_once_its_parent_is_gone(heard, qtbot):
-    parent = QObject()
-    bell = Bell(lambda: heard.append(threading.current_thread()), parent)
-    with qtbot.waitSignal(parent.destroyed):
-        parent.deleteLater()
-    ring_elsewhere(bell)
-    qtbot.wait(20)
-    assert heard == []
-    bell.close()
+@pytest.mark.parametrize("where", [lambda act: act(), elsewhere], ids=["here", "elsewhere"])
+def test_it_goes_with_whoever_hears_it(qtbot, qtlog, where):
+    """Python lets go of things on any thread, where nothing of Qt's may be touched."""
+    held = [Listener()]
+    gone, ring, inside = ref(held[0]), held[0].bell.ring, held[0].bell._ear._inside
+
+    def let_go() -> None:
+        held.clear()
+        gc.collect()
+
+    where(let_go)
+    assert gone() is None
+    ring()
+    qtbot.waitUntil(lambda: inside.fileno() == -1)
+    assert [record.message for record in qtlog.records] == []

@@ -112,6 +112,28 @@ def test_bands_follow_the_rows_and_keep_their_colours(coordinator, sample):
     assert sum(b.size for b in coordinator.bands) == len(coordinator.rows)
 
 
+def test_stepping_on_says_what_lies_under_a_cursor_that_rests(coordinator, viewer, sample):
+    event = Mock(position=tuple(coordinator.layer.data_to_world((0, 12, 60))))
+    for callback in viewer.mouse_move_callbacks:
+        callback(viewer, event)
+    heard = listen(coordinator.hovered)
+    unit = coordinator.rows[12]
+    trial = int(np.flatnonzero(sample.counts[:, 60, unit] != sample.counts[0, 60, unit])[0])
+    viewer.dims.set_current_step(0, trial)
+    (hover,) = heard.call_args.args
+    assert (hover.unit, hover.bin) == (unit, 60)
+    assert hover.count == sample.counts[trial, 60, unit]
+
+
+def test_lines_over_the_raster_are_events_and_the_cursor(coordinator, sample):
+    coordinator.set_time(0.75)
+    names = [mark.name for mark in coordinator.marks]
+    assert names[:2] == ["stimulus", "movement"]
+    assert (names[-1], coordinator.marks[-1].time) == ("cursor", 0.75)
+    coordinator.close()
+    assert coordinator.marks == []
+
+
 def test_under_the_cursor(coordinator, viewer, sample):
     heard = listen(coordinator.hovered)
     viewer.dims.set_current_step(0, 5)

@@ -237,11 +237,37 @@ def test_cells_are_shown_and_hidden(asked, coordinator):
     assert len(coordinator.views) == 3
 
 
+def another(session) -> Session:
+    """A few units of a session, as one that no model knows."""
+    return Session.from_counts(session.counts[:, :, :9], session.units["region"][:9], id="another")
+
+
+def test_each_session_is_asked_of_the_model_that_suits_it(asked, coordinator, sample):
+    live = coordinator.live
+    assert live.source == "sample"
+    coordinator.show(another(sample))
+    until(lambda: live.source == "pretrained" and live.answer is not None)
+    coordinator.show(sample)
+    until(lambda: live.source == "sample" and live.answer is not None)
+
+
+def test_a_model_that_a_person_chose_stays(asked, coordinator, sample):
+    live = coordinator.live
+    (pretrained,) = (
+        a for a in asked.model_panel.model_button.menu().actions() if a.text().startswith("Pre")
+    )
+    pretrained.trigger()
+    until(lambda: live.source == "pretrained" and live.answer is not None)
+    coordinator.show(another(sample))
+    coordinator.show(sample)
+    until(lambda: live.answer is not None and not live.loading)
+    assert live.source == "pretrained"
+
+
 def test_a_session_that_the_model_does_not_fit(asked, coordinator, viewer):
     counts = np.ones((30, 7, 5), np.uint8)
     coordinator.show(Session.from_counts(counts, ["CA1"] * 5))
-    QApplication.processEvents()
-    assert "bins" in asked.model_panel.status.text()
+    until(lambda: "bins" in asked.model_panel.status.text())
     assert coordinator.cells.shown == ()
     click(asked.hide_panel.invert_button)
     assert coordinator.masks.mask.hidden.all()
@@ -250,15 +276,12 @@ def test_a_session_that_the_model_does_not_fit(asked, coordinator, viewer):
 def test_a_session_that_the_model_does_not_know_is_noted_beside_the_scores(
     asked, coordinator, sample
 ):
-    counts = sample.counts[:, :, :9]
-    coordinator.show(Session.from_counts(counts, sample.units["region"][:9], id="another"))
-    until(lambda: coordinator.live.answer is not None)
+    coordinator.show(another(sample))
     notes = asked.score_panel.notes
-    assert not notes.isHidden()
+    until(lambda: not notes.isHidden())
     assert notes.text().startswith("The model is not fine-tuned on another")
     coordinator.show(sample)
-    until(lambda: coordinator.live.answer is not None)
-    assert notes.isHidden()
+    until(lambda: coordinator.live.answer is not None and notes.isHidden())
 
 
 def test_keys_are_listed(dock, qtbot):

@@ -5,19 +5,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
-from weakref import finalize
+from weakref import WeakMethod, finalize
 
-from qtpy.compat import isalive
-from qtpy.QtCore import QObject, QSocketNotifier
+from qtpy.QtCore import QCoreApplication, QSocketNotifier
 
 _MOST = 4096
 
 
 class Bell:
-    """Calls `heard` on the Qt thread soon after it was rung; once where it was rung often.
+    """Calls `heard`, a method that is held weakly, on the Qt thread soon after it was rung.
 
-    Who rings writes into a socket, and may outlive the window; Qt waits for it along with the
-    mouse and the keys, so that nobody looks at intervals. With its `parent` it hears no more.
+    Rung often meanwhile, it is heard once. Who rings writes into a socket, and may outlive the
+    window; Qt waits for it along with the mouse and the keys, so that nobody looks at intervals.
 
     Attributes
     ----------
@@ -26,35 +25,44 @@ class Bell:
 
     """
 
-    def __init__(self, heard: Callable[[], None], parent: QObject | None = None) -> None:
-        self._heard = heard
-        self._inside, self._outside = socket.socketpair()
-        for end in (self._inside, self._outside):
+    def __init__(self, heard: Callable[[], None]) -> None:
+        inside, outside = socket.socketpair()
+        for end in (inside, outside):
             end.setblocking(False)
-        self._close = finalize(self, _close, self._inside, self._outside)
-        self.ring: Callable[[], None] = partial(_ring, self._outside)
-        self._notifier = QSocketNotifier(self._inside.fileno(), QSocketNotifier.Type.Read, parent)
-        self._notifier.activated.connect(self._on_rung)
+        self.ring: Callable[[], None] = partial(_ring, outside)
+        self._ear = _Ear(inside, WeakMethod(heard))
+        # Python may let go of this on any thread, where Qt must not be touched: it hears of it.
+        self._end = finalize(self, outside.close)
 
     def close(self) -> None:
         """Hear no more."""
-        if isalive(self._notifier):
-            self._notifier.setEnabled(False)
-        self._close()
+        self._ear.deaf = True
+        self._end()
+
+
+class _Ear:
+    """What Qt holds of a bell, until nobody can ring it any more."""
+
+    def __init__(self, inside: socket.socket, heard: "WeakMethod[Callable[[], None]]") -> None:
+        self.deaf = False
+        self._inside, self._heard = inside, heard
+        self._notifier = QSocketNotifier(
+            inside.fileno(), QSocketNotifier.Type.Read, QCoreApplication.instance()
+        )
+        # Qt would hold a method of ours weakly.
+        self._notifier.activated.connect(partial(_Ear._on_rung, self))
 
     def _on_rung(self, *_: Any) -> None:
-        try:
-            self._inside.recv(_MOST)
-        except OSError:  # closed by what Qt heard just before
+        if not self._inside.recv(_MOST):
+            self._notifier.setEnabled(False)
+            self._notifier.deleteLater()
+            self._inside.close()
             return
-        self._heard()
+        heard = self._heard()
+        if heard is not None and not self.deaf:
+            heard()
 
 
 def _ring(end: socket.socket) -> None:
     with suppress(OSError):  # where it is full it will be heard, where it is closed never
         end.send(b"!")
-
-
-def _close(*ends: socket.socket) -> None:
-    for end in ends:
-        end.close()

@@ -5,7 +5,7 @@ call the methods; they never call each other. Works on a viewer without a window
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
@@ -125,6 +125,14 @@ class Coordinator:
     def events(self) -> list[Event]:
         """What happened in the trial that is shown, inside the window."""
         return [] if self.session is None else trial_events(self.session, self.trial)
+
+    @property
+    def marks(self) -> list[Event]:
+        """The trial's events, and the time cursor."""
+        if self.session is None:
+            return []
+        cursor = Event("cursor", self.time, "#ffffff" if self.dark else "#202020")
+        return [*self.events, cursor]
 
     @property
     def dark(self) -> bool:
@@ -313,6 +321,10 @@ class Coordinator:
     def _on_step(self, event: Any = None) -> None:
         if self.session is not None and self.trial != self._trial:
             self._trial = self.trial
+            hover = self.last_hover
+            if hover is not None:
+                count = int(self.session.counts[self.trial, hover.bin, hover.unit])
+                self._set_hover(replace(hover, count=count))
             self.trial_changed.emit()
 
     def _on_camera(self, event: Any = None) -> None:
@@ -333,13 +345,15 @@ class Coordinator:
         self.limits_changed.emit()
 
     def _on_mouse_move(self, viewer: Any, event: Any) -> None:
-        self.last_hover = self.under(event.position)
-        self.hovered.emit(self.last_hover)
+        self._set_hover(self.under(event.position))
 
     def _forget_hover(self) -> None:
         """Other units lie under a cursor that does not move: keys act on none until it does."""
-        self.last_hover = None
-        self.hovered.emit(None)
+        self._set_hover(None)
+
+    def _set_hover(self, hover: Hover | None) -> None:
+        self.last_hover = hover
+        self.hovered.emit(hover)
 
     def under(self, position: Any) -> Hover | None:
         """What lies at a position of napari's world."""

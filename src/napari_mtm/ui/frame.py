@@ -18,7 +18,6 @@ from napari_mtm.ui.part_scores import hover_line, unit_score_words
 from napari_mtm.ui.pointing import Choice
 from napari_mtm.ui.set_aside import SetAside
 from napari_mtm.ui.strips import AXIS_HEIGHT, GUTTER_WIDTH, EventStrip, Gutter, Scale, TimeAxis
-from napari_mtm.ui.trial_text import Event
 
 _HOVER_OFFSET = 16
 
@@ -115,14 +114,14 @@ class CanvasFrame(QObject):
         coordinator.session_changed.connect(self._on_session)
         coordinator.rows_changed.connect(self._on_gutter)
         coordinator.selected.connect(self._on_gutter)
-        coordinator.trial_changed.connect(self._on_trial)
+        coordinator.trial_changed.connect(self._on_marks)
         coordinator.view_changed.connect(self._on_view)
         coordinator.theme_changed.connect(self._on_theme)
         coordinator.cells_changed.connect(self._on_cells)
-        coordinator.time_changed.connect(self._place_lines)
+        coordinator.time_changed.connect(self._on_marks)
         coordinator.limits_changed.connect(self._on_limits)
-        coordinator.live.answered.connect(self._on_gutter)
-        coordinator.live.scored.connect(self._on_gutter)
+        coordinator.live.answered.connect(self._on_scores)
+        coordinator.live.scored.connect(self._on_scores)
         coordinator.hovered.connect(self._on_hover)
         coordinator.menu_wanted.connect(self._on_menu_wanted)
         self._later = QTimer(self)
@@ -163,6 +162,11 @@ class CanvasFrame(QObject):
     def _on_gutter(self) -> None:
         self.gutter.update()
 
+    def _on_scores(self) -> None:
+        self.gutter.update()
+        if self.hover.isVisible():  # it says how well the unit is predicted
+            self._on_hover(self._coordinator.last_hover)
+
     def _on_limits(self) -> None:
         self.scale.update()
 
@@ -179,7 +183,7 @@ class CanvasFrame(QObject):
         self._coordinator.fit()
         self._on_view()
 
-    def _on_trial(self) -> None:
+    def _on_marks(self) -> None:
         self._place_lines()
         self.events.update()
 
@@ -211,7 +215,7 @@ class CanvasFrame(QObject):
         self._place_lines()
 
     def _place_lines(self) -> None:
-        marks = _lines(self._coordinator)
+        marks = self._coordinator.marks
         views, height = self._coordinator.views, self._canvas.height()
         wanted = [(view, mark) for view in views for mark in marks]
         while len(self.lines) < len(wanted):
@@ -224,14 +228,6 @@ class CanvasFrame(QObject):
                 line.hide()
         for line in self.lines[len(wanted) :]:
             line.hide()
-
-
-def _lines(coordinator: Coordinator) -> list[Event]:
-    """Events of the trial, and the time cursor."""
-    if coordinator.session is None:
-        return []
-    cursor = Event("cursor", coordinator.time, "#ffffff" if coordinator.dark else "#202020")
-    return [*coordinator.events, cursor]
 
 
 def frame_around(coordinator: Coordinator, window: Any) -> CanvasFrame | None:

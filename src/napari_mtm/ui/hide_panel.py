@@ -53,7 +53,10 @@ class HidePanel(QGroupBox):
             "Predict 30% of its units, or those that are selected, from the rest of it alone",
         )
         self.neurons_button = button(
-            "neurons", "Selected units", "Predict them from all others (co-smoothing)"
+            "neurons",
+            "Selected units",
+            "Predict them from all others (co-smoothing).\n"
+            "A click on the raster selects a unit, one with Shift another",
         )
         self.forward_button = button(
             "forward", "From the cursor on", "Predict all units after the time cursor"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 
 from napari_mtm.errors import Cancelled, MtmError
@@ -77,7 +78,7 @@ class Jobs(QObject):
         """
         self.cancel()
         if self._bell is None:
-            self._bell = Bell(self._look, self)
+            self._bell = Bell(self._look)
         job = self._job = _Job(what, done, failed or report, self._bell.ring)
         self.destroyed.connect(job.stop.set)
         self.started.emit(what)
@@ -94,7 +95,7 @@ class Jobs(QObject):
     def _look(self) -> None:
         """Hear from the running job; of its progress, only the latest is told."""
         job = self._job
-        if job is None:
+        if job is None or not isalive(self):
             return
         news: dict[str, Any] = {}
         with suppress(Empty):

@@ -9,6 +9,7 @@ from napari_mtm.ui.preferences import preferences
 
 if TYPE_CHECKING:
     from napari_mtm.model.model import Model
+    from napari_mtm.recording.session import Session
     from napari_mtm.ui.coordinator import Coordinator
 
 
@@ -32,9 +33,6 @@ def load(coordinator: "Coordinator", source: str) -> None:
     coordinator.live.use(work, NAMES.get(source) or Path(source).stem, source)
 
 
-def load_fitting(coordinator: "Coordinator") -> None:
-    """Load the shipped model that suits the open session best, unless one is there already."""
-    session, live = coordinator.session, coordinator.live
-    if session is None or live.model is not None or live.loading:
-        return
-    load(coordinator, "sample" if session.id == find_files(SAMPLE).id else "pretrained")
+def fitting(session: "Session") -> str:
+    """Return which of the shipped models suits a session best."""
+    return "sample" if session.id == find_files(SAMPLE).id else "pretrained"

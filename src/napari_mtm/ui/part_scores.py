@@ -58,7 +58,7 @@ def unit_score_words(coordinator: "Coordinator", unit: int) -> tuple[str, ...]:
 def hover_line(coordinator: "Coordinator", hover: "Hover") -> str:
     """Say when the cursor is, how many spikes are there, and what is predicted of them."""
     spikes = "1 spike" if hover.count == 1 else f"{hover.count} spikes"
-    line = f"{hover.time:.2f} s: {spikes}"
+    line = f"{number(hover.time)} s: {spikes}"
     session, answer = coordinator.session, coordinator.live.answer
     if session is None or answer is None or answer.request.trial != coordinator.trial:
         return line

@@ -9,7 +9,7 @@ from psygnal import SignalInstance
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QColor, QFontMetricsF, QIcon, QPixmap
-from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QWidget
+from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QSizePolicy, QWidget
 
 
 def button(name: str, text: str, tip: str) -> QPushButton:
@@ -63,6 +63,11 @@ def _row(cells: tuple[str, ...], width: int) -> str:
         for cell, span in zip(cells, spans, strict=True)
     )
     return f"<tr>{''.join(written)}</tr>"
+
+
+def let_be_cut(label: QLabel) -> None:
+    """Let a text that is not broken into lines be cut: else what it is in would be widened."""
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
 
 
 def swatch(colour: tuple[float, ...]) -> QIcon:

@@ -6,7 +6,7 @@ from qtpy.QtWidgets import QComboBox, QGroupBox, QHBoxLayout, QLabel, QVBoxLayou
 
 from napari_mtm.ui.coordinator import Coordinator
 from napari_mtm.ui.jobs import Jobs
-from napari_mtm.ui.parts import text
+from napari_mtm.ui.parts import let_be_cut, text
 from napari_mtm.ui.score_table import score_table, trial_row, whole_row
 
 _BASELINES = {"psth": "condition PSTH", "reduced-rank": "reduced-rank regression"}
@@ -22,6 +22,7 @@ class ScorePanel(QGroupBox):
         self._jobs = Jobs(self)
         self._fitted: dict[str, Any] = {}
         self.scores = text("scores", lines=_LINES)
+        let_be_cut(self.scores)
         self.scores.setToolTip(
             "What is gained over each unit's mean rate, on what is hidden and scored. Baselines\n"
             "learn from the training trials, and so does a fine-tuning, which chooses its weights\n"

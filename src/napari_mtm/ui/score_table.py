@@ -83,8 +83,9 @@ def _written(name: str, scores: Mapping[str, float | None]) -> str:
         return ""
     if name != "oracle":
         return f"<b>{signed(value)}</b>" if name == "model" else signed(value)
-    share = f" ({number(100 * model / value, 0)}%)" if model is not None and value > 0 else ""
-    return number(value) + share
+    if model is None or model <= 0 or value <= 0:
+        return number(value)
+    return f"{number(value)} ({100 * model / value:.0f}%)"
 
 
 def _pooled(counted: Tally) -> float:

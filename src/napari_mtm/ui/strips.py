@@ -23,7 +23,7 @@ from napari_mtm.ui.coordinator import Coordinator
 from napari_mtm.ui.geometry import Band, View, nice_ticks, spread_labels
 from napari_mtm.ui.numbers import number, signed
 from napari_mtm.ui.part_scores import region_score_words, region_scores
-from napari_mtm.ui.trial_text import axis_title
+from napari_mtm.ui.trial_text import Event, axis_title
 
 GUTTER_WIDTH = 78
 _BAR_WIDTH = 12
@@ -222,7 +222,7 @@ class EventStrip(_Strip):
         self.setFixedHeight(_EVENTS_HEIGHT + (_TITLE_HEIGHT if titled else 0))
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
-        """Paint what each cell shows, and below, in the first, the names of events."""
+        """Paint what each cell shows, and below, in the first, what its lines are."""
         painter = self.painter()
         coordinator = self.coordinator
         first, *others = coordinator.views
@@ -231,16 +231,19 @@ class EventStrip(_Strip):
             for view, title in zip((first, *others), titles, strict=False):
                 box = QRectF(view.left, 1, view.size[1], _TITLE_HEIGHT)
                 painter.drawText(box, Qt.AlignmentFlag.AlignCenter, title)
-        free_from = self._paint_names(painter, first)
-        self._paint_warning(painter, free_from, first.right)
+        crowded = coordinator.layer is not None and coordinator.row_pixels < 1
+        marks = coordinator.events if crowded else coordinator.marks
+        free_from = self._paint_names(painter, first, marks)
+        if crowded:
+            self._paint_warning(painter, free_from, first.right)
         painter.end()
 
-    def _paint_names(self, painter: QPainter, view: View) -> float:
+    def _paint_names(self, painter: QPainter, view: View, marks: list[Event]) -> float:
         """Paint names from left to right, each at its line or after the one before."""
         text_colour = painter.pen().color()
         metrics = QFontMetricsF(painter.font())
         free_from = view.left
-        for mark in sorted(self.coordinator.events, key=lambda e: e.time):
+        for mark in sorted(marks, key=lambda e: e.time):
             x = view.to_x(mark.time)
             if not view.left - 1 <= x <= view.right + 1:
                 continue
@@ -262,10 +265,7 @@ class EventStrip(_Strip):
 
     def _paint_warning(self, painter: QPainter, free_from: float, right: float) -> None:
         """Say so where there are more rows than pixels to draw them."""
-        coordinator = self.coordinator
-        if coordinator.layer is None or coordinator.row_pixels >= 1:
-            return
-        text = f"{1 / coordinator.row_pixels:.1f} units per pixel: zoom in to see each"
+        text = f"{1 / self.coordinator.row_pixels:.1f} units per pixel: zoom in to see each"
         width = QFontMetricsF(painter.font()).horizontalAdvance(text)
         start = right - width - 4
         if start > free_from:

@@ -31,7 +31,7 @@ from napari_mtm.recording.session import ANY_TIME, Session
 from napari_mtm.scoring.psth import SMOOTHED_BINS, Group, by_group, groupings
 from napari_mtm.ui.coordinator import Coordinator, coordinator_of
 from napari_mtm.ui.numbers import number
-from napari_mtm.ui.parts import scrolling, table
+from napari_mtm.ui.parts import let_be_cut, scrolling, table
 from napari_mtm.ui.trial_text import axis_title
 from napari_mtm.ui.unit_plots import Look, PsthPlots, Time, TrialImage
 
@@ -108,6 +108,7 @@ class UnitCard(QFrame):
         self.pin_button.setCheckable(True)
         self.scores = QLabel(objectName="unit_scores")
         self.scores.setWordWrap(True)
+        let_be_cut(self.scores)
         self.scores.setToolTip(_ALONE_TIP)
         self.note = QLabel(objectName="unit_note")
         self.note.setWordWrap(True)

@@ -55,7 +55,7 @@ class Curves(QWidget):
     def draw(self, course: Course) -> None:
         """Draw what is known of a fine-tuning."""
         colours = _DARK if self._dark else _LIGHT
-        keys = (f'<span style="color:{c}">━</span>&nbsp;{NAMES[k]}' for k, c in colours.items())
+        keys = (_key(colour, NAMES[task]) for task, colour in colours.items())
         self.legend.setText(" ".join(keys))
         self.losses.draw(_smoothed(course.losses), colours, course.steps)
         self.validations.draw(_series(course.validations), colours, course.steps)
@@ -180,3 +180,9 @@ def _smoothed(rows: Mapping[int, Mapping[str, float]]) -> dict[str, tuple[list[i
 def _mean(course: Course) -> str:
     scores = course.validations.get(course.best_step) if course.best_step is not None else None
     return f"best {sum(scores.values()) / len(scores):.3f}" if scores else "best"
+
+
+def _key(colour: str, name: str) -> str:
+    """Name a line in its colour; no line of text ends in it."""
+    unbroken = name.replace("-", "\N{NON-BREAKING HYPHEN}")
+    return f'<span style="color:{colour}">━</span>&nbsp;{unbroken}'
