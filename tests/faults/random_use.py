@@ -3,13 +3,13 @@
     python -m tests.faults.random_use --actions 10000
 
 It ends with one line: how many actions there were, what went wrong, how much the memory grew
-from the first tenth to the end, and which threads are left. Memory is what is resident; after
-each tenth both that and the part of it that the process wrote itself are printed, without pages
-of libraries, which are read in as they are used. Exits with 1 where anything was heard
-(exceptions, warnings, what Qt and napari complain of), where the answer that is shown is not
-that of the mask, where memory grew by 5% or more, or where a thread is left. A failure is
-printed with its action's number: the same `--seed` and as many `--actions` do the same again,
-and `--trace` says what each was.
+from the first tenth to the end, how many more files are open, and which threads are left. Memory
+is what is resident; after each tenth both that and the part of it that the process wrote itself
+are printed, without pages of libraries, which are read in as they are used. Exits with 1 where
+anything was heard (exceptions, warnings, what Qt and napari complain of), where the answer that
+is shown is not that of the mask, where memory grew by 5% or more, or where files or a thread are
+left. A failure is printed with its action's number: the same `--seed` and as many `--actions` do
+the same again, and `--trace` says what each was.
 """
 
 import argparse
@@ -42,6 +42,7 @@ from tests.faults.person import Person, settle, wait_until
 
 CHECK_EVERY = 25
 MOST_GROWTH = 0.05
+MOST_FILES = 20
 _MIB = 2**20
 _THREADS_END = 20.0
 
@@ -57,6 +58,12 @@ class Memory:
         return f"{self.resident / _MIB:.0f} ({self.written / _MIB:.0f})"
 
 
+def _n_files() -> int:
+    """How many files and sockets are open."""
+    count: Callable[[], int] = getattr(psutil.Process(), "num_fds", lambda: 0)  # not on Windows
+    return count()
+
+
 @dataclass(frozen=True)
 class Figure:
     """What came of it, with the memory after each tenth of the actions."""
@@ -66,6 +73,7 @@ class Figure:
     seconds: float
     troubles: Sequence[str]
     memory: Sequence[Memory]
+    files: int
     threads: Sequence[str]
 
     @property
@@ -78,7 +86,7 @@ class Figure:
         return (
             f"{self.actions} actions (seed {self.seed}) in {self.seconds:.0f} s: "
             f"{len(self.troubles)} errors, memory {self.growth:+.1%} (MiB after each tenth, and "
-            f"written: {tenths}), {len(self.threads)} threads left"
+            f"written: {tenths}), {self.files} files and {len(self.threads)} threads left"
         )
 
 
@@ -106,22 +114,29 @@ def use(
     trace: Callable[[str], None] = lambda line: None,
 ) -> Figure:
     """Open the program, use it, close it."""
-    before = set(threading.enumerate())
+    before, files = set(threading.enumerate()), 0
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         viewer = window("sample", one=None, preparation=Preparation())
         viewer.show()
         viewer.window.resize(1366, 768)
         settle(0.1)
-        memory = _act_all(
-            Person(viewer, some_sessions(Path(folder))), actions, seed, troubles, trace
-        )
+        person = Person(viewer, some_sessions(Path(folder)))
+        person.come_home()
+        files = _n_files()
+        memory = _act_all(person, actions, seed, troubles, trace)
+        person.come_home()
+        settle(1.0)
+        gc.collect()
+        settle(0.1)
+        files = _n_files() - files
+        del person
         viewer.close()
         del viewer
         wait_until(lambda: not _new(before), _THREADS_END)
     threads = [thread.name for thread in _new(before)]
     seconds = time.monotonic() - start
-    return Figure(actions, seed, seconds, tuple(troubles), memory, threads)
+    return Figure(actions, seed, seconds, tuple(troubles), memory, files, threads)
 
 
 def _act_all(
@@ -187,7 +202,8 @@ def main() -> None:
         trace = (lambda line: print(line, flush=True)) if options.trace else (lambda line: None)
         figure = use(options.actions, options.seed, troubles, trace=trace)
     print(figure)
-    sys.exit(bool(figure.troubles or figure.threads or figure.growth >= MOST_GROWTH))
+    left = figure.files > MOST_FILES or figure.threads
+    sys.exit(bool(figure.troubles or left or figure.growth >= MOST_GROWTH))
 
 
 if __name__ == "__main__":

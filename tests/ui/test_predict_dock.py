@@ -1,5 +1,8 @@
 """The predict dock: one click hides, words and scores follow, the model is asked as it says."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
@@ -188,6 +191,68 @@ def test_scores_are_those_of_the_model(asked, coordinator, sample):
     part = sample.split().part_of(coordinator.trial)
     assert of_trial[:2] == [f"{part} trial", f"{trial:+.2f}"]
     assert of_all[:2] == [f"{len(test)} test trials", f"{every:+.2f}"]
+
+
+def test_scoring_the_test_trials_is_stopped_and_begun_again(asked, coordinator, sample):
+    live, score = coordinator.live, asked.score_panel.score_button
+    until(lambda: live.baseline is not None and live.whole is not None and live.whole.done)
+    assert not score.isEnabled()
+    coordinator.masks.put(Mask.region(sample, biggest(sample)))
+    assert score.text() == "Stop"
+    until(lambda: live.whole is not None)
+    click(score)
+    QTest.qWait(200)
+    done, total = len(live.whole.trials), len(sample.split().test)
+    assert 0 < done < total
+    assert cells(asked.score_panel.scores.text())[-1][0] == f"{done} of {total} test trials"
+    assert not live.scoring
+    assert (score.text(), score.isEnabled()) == ("Score", True)
+    click(score)
+    until(lambda: live.whole is not None and live.whole.done)
+    assert not score.isEnabled()
+
+
+def test_while_live_is_off_test_trials_are_scored_when_told(asked, coordinator, sample):
+    live, panel = coordinator.live, asked.score_panel
+    until(lambda: live.baseline is not None and live.whole is not None and live.whole.done)
+    live.set_on(False)
+    mask = Mask.region(sample, biggest(sample))
+    coordinator.masks.put(mask)
+    assert panel.score_button.isEnabled()
+    QTest.qWait(600)
+    assert live.whole is None
+    click(panel.score_button)
+    until(lambda: live.whole is not None and live.whole.done)
+    test = sample.split().test
+    every = live.model.reconstruct(sample, mask, test).scores().bps_pooled
+    assert cells(panel.scores.text())[-1][:2] == [f"{len(test)} test trials", f"{every:+.2f}"]
+
+
+def test_fitting_a_baseline_is_stopped(asked, coordinator, monkeypatch):
+    from napari_mtm.scoring import baselines
+
+    class Endless:
+        name = "reduced-rank"
+
+        @staticmethod
+        def fit(session, split, progress):
+            while True:
+                progress(0.5, "fitting on and on")
+                time.sleep(0.002)
+
+    live, panel = coordinator.live, asked.score_panel
+    until(lambda: live.baseline is not None and live.whole is not None and live.whole.done)
+    monkeypatch.setattr(baselines, "BASELINES", (Endless,))
+    panel.baseline.setCurrentIndex(panel.baseline.findData("reduced-rank"))
+    until(lambda: "on and on" in panel.fitting.text())
+    assert panel.score_button.text() == "Stop"
+    click(panel.score_button)
+    assert panel.fitting.isHidden()
+    assert live.baseline is None
+    click(panel.score_button)
+    until(lambda: not panel.fitting.isHidden())
+    click(panel.score_button)
+    until(lambda: not any("fitting" in thread.name for thread in threading.enumerate()))
 
 
 def test_a_baselines_score_is_never_that_of_another_mask(asked, coordinator, sample):

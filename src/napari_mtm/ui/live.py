@@ -166,6 +166,11 @@ class Live:
 
     def score_test_trials(self) -> None:
         """Score the mask on all test trials, while nothing else is asked."""
+        self.whole = None
+        self._begin_scoring()
+        self.scored.emit()
+
+    def _begin_scoring(self) -> None:
         session = self._session
         if session is None or not self._fits():
             return
@@ -181,6 +186,16 @@ class Live:
             )
 
         self._begin(_WHOLE, steps)
+
+    @property
+    def scoring(self) -> bool:
+        """Whether the test trials are being scored."""
+        return _WHOLE in self._works and not (self.whole is not None and self.whole.done)
+
+    def stop_scoring(self) -> None:
+        """Leave the scores over the test trials as far as they are."""
+        self._forget(_WHOLE)
+        self.scored.emit()
 
     def work(
         self, name: str, steps: Steps, heard: Callable[[object], None], *, ahead: bool = False
@@ -307,9 +322,9 @@ class Live:
     def _forget_whole(self) -> None:
         self.whole = None
         self._forget(_WHOLE)
-        self.scored.emit()
         if self.on:
-            self.score_test_trials()
+            self._begin_scoring()
+        self.scored.emit()
 
     def _on_stroke(self) -> None:
         if not self.on or self.model is None:
@@ -414,7 +429,9 @@ class Live:
             if failed.of is self._wanted:
                 self._wanted = None
                 self._stale_timer.stop()
-        elif failed.of not in self._works.values():
+        elif failed.of in self._works.values():
+            self._works = {name: work for name, work in self._works.items() if work != failed.of}
+        else:
             return
         self.doing = str(failed.error)
         self.status_changed.emit()

@@ -36,7 +36,7 @@ class PredictDock(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scrolling(body))
-        self.setMinimumWidth(290)
+        self.setMinimumWidth(346)  # what is in it, and a scroll bar
         self.coordinator.session_changed.connect(self._on_session)
         self._on_session()
 

@@ -6,10 +6,10 @@ from qtpy.QtWidgets import QComboBox, QGroupBox, QHBoxLayout, QLabel, QVBoxLayou
 
 from napari_mtm.ui.coordinator import Coordinator
 from napari_mtm.ui.jobs import Jobs
-from napari_mtm.ui.parts import let_be_cut, text
+from napari_mtm.ui.parts import button, let_be_cut, text
 from napari_mtm.ui.score_table import score_table, trial_row, whole_row
 
-_BASELINES = {"psth": "condition PSTH", "reduced-rank": "reduced-rank regression"}
+_BASELINES = {"psth": "condition PSTH", "reduced-rank": "reduced rank"}
 _LINES = 3
 
 
@@ -34,7 +34,11 @@ class ScorePanel(QGroupBox):
         self.baseline = QComboBox(objectName="baseline")
         for name, words in _BASELINES.items():
             self.baseline.addItem(words, name)
-        self.baseline.setToolTip("What the model's score is shown beside")
+        self.baseline.setToolTip(
+            "What the model's score is shown beside: averages of trials of the same kind, or a\n"
+            "reduced-rank regression on what is visible"
+        )
+        self.score_button = button("score", "Score", "")
         self.fitting = text("fitting")
         lines = QVBoxLayout(self)
         lines.addWidget(self.notes)
@@ -42,11 +46,13 @@ class ScorePanel(QGroupBox):
         chosen = QHBoxLayout()
         chosen.addWidget(QLabel("Baseline"))
         chosen.addWidget(self.baseline, 1)
+        chosen.addWidget(self.score_button)
         lines.addLayout(chosen)
         lines.addWidget(self.fitting)
         self.baseline.currentIndexChanged.connect(self._on_baseline)
         self._jobs.progressed.connect(self._on_progress)
-        self._jobs.finished.connect(self.fitting.hide)
+        self._jobs.finished.connect(self._on_fitted)
+        self.score_button.clicked.connect(self._on_score)
         coordinator.session_changed.connect(self._on_session)
         coordinator.live.answered.connect(self._tell)
         coordinator.live.decoded.connect(self._tell)
@@ -65,8 +71,32 @@ class ScorePanel(QGroupBox):
         self.fitting.setText(f"{message}… {fraction:.0%}")
         self.fitting.show()
 
+    def _on_fitted(self) -> None:
+        self.fitting.hide()
+        self._tell()
+
+    def _on_score(self) -> None:
+        live = self._coordinator.live
+        if self._at_work:
+            self._jobs.cancel()
+            live.stop_scoring()
+            return
+        if live.baseline is None:
+            self._fit_baseline()
+        live.score_test_trials()
+
+    @property
+    def _at_work(self) -> bool:
+        return self._jobs.running or self._coordinator.live.scoring
+
     def _tell(self) -> None:
         live = self._coordinator.live
+        done = live.whole is not None and live.whole.done
+        self.score_button.setText("Stop" if self._at_work else "Score")
+        self.score_button.setToolTip(
+            "Score no more test trials" if self._at_work else "Score all test trials"
+        )
+        self.score_button.setEnabled(self._at_work or (live.model is not None and not done))
         trial = trial_row(live)
         rows = (*((trial,) if trial is not None else ()), whole_row(live.whole))
         self.scores.setText(score_table(rows))
