@@ -196,7 +196,7 @@ def test_scores_are_those_of_the_model(asked, coordinator, sample):
 def test_scoring_the_test_trials_is_stopped_and_begun_again(asked, coordinator, sample):
     live, score = coordinator.live, asked.score_panel.score_button
     until(lambda: live.baseline is not None and live.whole is not None and live.whole.done)
-    assert not score.isEnabled()
+    until(lambda: not score.isEnabled())
     coordinator.masks.put(Mask.region(sample, biggest(sample)))
     assert score.text() == "Stop"
     until(lambda: live.whole is not None)
@@ -208,8 +208,7 @@ def test_scoring_the_test_trials_is_stopped_and_begun_again(asked, coordinator, 
     assert not live.scoring
     assert (score.text(), score.isEnabled()) == ("Score", True)
     click(score)
-    until(lambda: live.whole is not None and live.whole.done)
-    assert not score.isEnabled()
+    until(lambda: live.whole is not None and live.whole.done and not score.isEnabled())
 
 
 def test_while_live_is_off_test_trials_are_scored_when_told(asked, coordinator, sample):

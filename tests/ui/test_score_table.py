@@ -86,7 +86,7 @@ def test_the_test_trials(session, total):
         name: tally(counts, np.full(counts.shape, rate))
         for name, rate in (("model", 0.2), ("baseline", 0.3), ("oracle", 0.21))
     }
-    row = whole_row(WholeScores(trials, total, tallies))
+    row = whole_row(WholeScores(trials, total, tallies), total)
     assert row.title == ("3 test trials" if total == 3 else "3 of 6 test trials")
     flat = counts.reshape(-1, 4).astype(float)
     assert row.scores["model"] == pytest.approx(bits(flat, np.full_like(flat, 0.2)), abs=1e-6)
@@ -98,11 +98,12 @@ def test_the_test_trials_without_scores(session):
     counts = session.counts[trials]
     rates = np.full(counts.shape, 0.2)
     nothing = np.zeros((session.n_bins, session.n_units), bool)
-    assert whole_row(None).why == "not scored yet"
+    assert whole_row(None, 3).why == "not scored yet"
+    assert whole_row(None, 0).why == "there are none"
     unscored = {"model": tally(counts, rates, nothing)}
-    assert whole_row(WholeScores(trials, 3, unscored)).why == "nothing is scored"
+    assert whole_row(WholeScores(trials, 3, unscored), 3).why == "nothing is scored"
     silent = {"model": tally(np.zeros_like(counts), rates)}
-    assert whole_row(WholeScores(trials, 3, silent)).why == "no spikes there"
+    assert whole_row(WholeScores(trials, 3, silent), 3).why == "no spikes there"
 
 
 def test_what_is_written():

@@ -190,7 +190,7 @@ class Live:
     @property
     def scoring(self) -> bool:
         """Whether the test trials are being scored."""
-        return _WHOLE in self._works and not (self.whole is not None and self.whole.done)
+        return _WHOLE in self._works
 
     def stop_scoring(self) -> None:
         """Leave the scores over the test trials as far as they are."""
@@ -363,9 +363,7 @@ class Live:
         elif isinstance(news, Step):
             self._on_step(news)
         elif isinstance(news, Finished):
-            if news.name == _READOUTS and self._works.get(_READOUTS) is news.work:
-                self.ask_if_on()
-                self._forget_whole()
+            self._on_finished(news)
         else:
             self._on_failure(news)
 
@@ -417,6 +415,16 @@ class Live:
             heard = self._heard[step.name]()
             if heard is not None:
                 heard(step.value)
+
+    def _on_finished(self, finished: Finished) -> None:
+        if self._works.get(finished.name) is not finished.work:
+            return
+        del self._works[finished.name]
+        if finished.name == _READOUTS:
+            self.ask_if_on()
+            self._forget_whole()
+        elif finished.name == _WHOLE:
+            self.scored.emit()
 
     def _on_failure(self, failed: Failed) -> None:
         if failed.of is self._load:

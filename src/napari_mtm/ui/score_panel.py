@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QComboBox, QGroupBox, QHBoxLayout, QLabel, QVBoxLayou
 from napari_mtm.ui.coordinator import Coordinator
 from napari_mtm.ui.jobs import Jobs
 from napari_mtm.ui.parts import button, let_be_cut, text
-from napari_mtm.ui.score_table import score_table, trial_row, whole_row
+from napari_mtm.ui.score_table import Row, score_table, trial_row, whole_row
 
 _BASELINES = {"psth": "condition PSTH", "reduced-rank": "reduced rank"}
 _LINES = 3
@@ -89,6 +89,14 @@ class ScorePanel(QGroupBox):
     def _at_work(self) -> bool:
         return self._jobs.running or self._coordinator.live.scoring
 
+    def _rows(self) -> list[Row]:
+        live, session = self._coordinator.live, self._coordinator.session
+        if session is None:
+            return []
+        trial = trial_row(live)
+        whole = whole_row(live.whole, len(session.split().test))
+        return [whole] if trial is None else [trial, whole]
+
     def _tell(self) -> None:
         live = self._coordinator.live
         done = live.whole is not None and live.whole.done
@@ -97,9 +105,7 @@ class ScorePanel(QGroupBox):
             "Score no more test trials" if self._at_work else "Score all test trials"
         )
         self.score_button.setEnabled(self._at_work or (live.model is not None and not done))
-        trial = trial_row(live)
-        rows = (*((trial,) if trial is not None else ()), whole_row(live.whole))
-        self.scores.setText(score_table(rows))
+        self.scores.setText(score_table(self._rows()))
         notes = live.answer.reconstruction.notes if live.answer is not None else ()
         self.notes.setText("\n".join(notes))
         self.notes.setVisible(bool(notes))

@@ -52,10 +52,10 @@ def trial_row(live: "Live") -> Row | None:
     return Row(title, scores)
 
 
-def whole_row(whole: WholeScores | None) -> Row:
-    """Score what is known of the test trials."""
+def whole_row(whole: WholeScores | None, n_trials: int) -> Row:
+    """Score what is known of so many test trials."""
     if whole is None:
-        return Row("test trials", {}, "not scored yet")
+        return Row("test trials", {}, "not scored yet" if n_trials else "there are none")
     title = f"{whole.n_trials} test trials"
     if not whole.done:
         title = f"{len(whole.trials)} of {title}"
