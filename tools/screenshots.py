@@ -125,7 +125,11 @@ class Program:
         self.rest()
 
     def save(self, name: str) -> None:
-        """Save what is on screen."""
+        """Save what is on screen, without what lies under the mouse."""
+        from qtpy.QtCore import QEvent
+        from qtpy.QtWidgets import QApplication
+
+        QApplication.sendEvent(self.canvas, QEvent(QEvent.Type.Leave))
         self.wait(0.5)
         self.viewer.window._qt_window.grab().save(str(IMAGES / f"{name}.png"))  # noqa: SLF001
 
@@ -161,8 +165,10 @@ def paint(program: Program) -> None:
 
 
 def units(program: Program) -> None:
-    """A unit was clicked."""
-    program.click(0.4, 43)
+    """The most active unit of a region was clicked."""
+    table, rows = program.coordinator.session.units, program.coordinator.rows
+    rates = table["firing_rate"].where(table["region"] == "DG", 0.0).to_numpy()[rows]
+    program.click(0.4, float(rates.argmax()))
     cards = program.dock("Units")
     program.wait(1.0, lambda: all(c.content.predicted is not None for c in cards.cards.values()))
     program.save("units")
