@@ -111,7 +111,10 @@ def test_split_is_stratified_by_choice_and_reproducible():
         split = session.split(seed)
         for part in (split.train, split.validation, split.test):
             assert abs((part < 30).sum() - 0.3 * len(part)) <= 1.5
-    np.testing.assert_array_equal(session.split(7).test, session.split(7).test)
+    again = Session.from_counts(np.zeros((100, 1, 1)), ["CA1"], trials=table)
+    np.testing.assert_array_equal(session.split(7).test, again.split(7).test)
+    with pytest.raises(ValueError, match="read-only"):
+        session.split(7).test[0] = 1
     assert not np.array_equal(session.split(7).test, session.split(8).test)
 
 

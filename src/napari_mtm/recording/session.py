@@ -264,8 +264,18 @@ class Session:
     def split(self, seed: int = 42) -> Split:
         """Split the trials 70/10/20, stratified by choice; the same for the same seed.
 
-        With three trials or more, none of the parts is empty.
+        With three trials or more, none of the parts is empty. What is returned is kept, and
+        cannot be written to.
         """
+        if seed not in self._splits:
+            self._splits[seed] = self._split(seed)
+        return self._splits[seed]
+
+    @cached_property
+    def _splits(self) -> dict[int, Split]:
+        return {}
+
+    def _split(self, seed: int) -> Split:
         choice = chose_right(self.trials)
         strata = [choice == 1, choice == 0, np.isnan(choice)]
         rng = np.random.default_rng(seed)
@@ -273,7 +283,10 @@ class Session:
         # takes its share of every stratum and the totals come out exact.
         line = np.concatenate([rng.permutation(np.flatnonzero(s)) for s in strata])
         part = _dealt(len(line), rng)
-        return Split(*(np.sort(line[part == k]) for k in range(3)))
+        parts = [np.sort(line[part == k]) for k in range(3)]
+        for trials in parts:
+            trials.flags.writeable = False
+        return Split(*parts)
 
     def select(
         self,

@@ -25,9 +25,19 @@ class _Text(QLabel):
     def __init__(self, name: str, lines: int) -> None:
         super().__init__(objectName=name)
         self._lines = lines
+        self._of = ""
+        self._heights: dict[tuple[int, str], int] = {}
 
     def heightForWidth(self, width: int) -> int:
-        """Height of the text where it is so wide."""
+        """Height of the text where it is so wide; layouts ask a dozen times for each text."""
+        if self.text() != self._of:
+            self._of, self._heights = self.text(), {}
+        asked = width, self.font().key()
+        if asked not in self._heights:
+            self._heights[asked] = self._height(width)
+        return self._heights[asked]
+
+    def _height(self, width: int) -> int:
         margins = self.contentsMargins()
         line = ceil(QFontMetricsF(self.font()).lineSpacing())
         least = self._lines * line + margins.top() + margins.bottom()
