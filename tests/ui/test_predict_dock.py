@@ -53,6 +53,7 @@ def test_what_is_said_moves_no_button(asked, coordinator, sample):
     dock.resize(500, 900)  # wide enough for lines of any font
     dock.show()
     until(lambda: coordinator.live.baseline is not None)
+    QTest.qWait(50)  # what was said while it was fitted goes
     places = set()
     for hide in (
         coordinator.masks.clear,
@@ -61,7 +62,7 @@ def test_what_is_said_moves_no_button(asked, coordinator, sample):
         coordinator.masks.invert,
     ):
         hide()
-        QApplication.processEvents()
+        QTest.qWait(20)
         parts = dock.hide_panel.prompt, dock.score_panel.baseline, dock.model_panel.live
         places.add(tuple(part.mapTo(dock, QPoint(0, 0)).y() for part in parts))
     assert len(places) == 1

@@ -136,7 +136,8 @@ class CanvasFrame(QObject):
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Keep the gutter beside the canvas, and hide the hover when the cursor leaves."""
-        if event is not None and watched is self._canvas:
+        # Where Python lets go of a whole window at once, Qt still tells of its end.
+        if event is not None and vars(self) and watched is self._canvas:
             if event.type() in (QEvent.Type.Resize, QEvent.Type.Move):
                 self._tidy()
                 self._place()

@@ -62,7 +62,7 @@ def table(rows: Iterable[Iterable[str]]) -> str:
     """
     rows = [tuple(row) for row in rows]
     width = max(map(len, rows), default=0)
-    return f"<table>{''.join(_row(row, width) for row in rows)}</table>"
+    return f"<table cellspacing='0'>{''.join(_row(row, width) for row in rows)}</table>"
 
 
 def _row(cells: tuple[str, ...], width: int) -> str:
