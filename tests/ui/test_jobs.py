@@ -46,6 +46,25 @@ def test_work_runs_elsewhere_and_its_result_comes_back_here(jobs, qtbot):
     assert not jobs.running
 
 
+def test_progress_is_told_now_and_then_however_often_it_is_reported(jobs, qtbot):
+    told, results = [], []
+    jobs.progressed.connect(lambda fraction, message: told.append(message))
+
+    def work(progress):
+        end = time.monotonic() + 0.5
+        reported = 0
+        while time.monotonic() < end:
+            progress(0.5, f"report {reported}")
+            reported += 1
+        return reported
+
+    with qtbot.waitSignal(jobs.finished):
+        jobs.run("busy", work, results.append)
+    assert results[0] > 1000
+    assert 3 <= len(told) <= 25
+    assert told[-1] == f"report {results[0] - 1}"
+
+
 def test_a_cancelled_job_stops_and_gives_nothing(jobs, qtbot, notes):
     stopped, done = threading.Event(), Mock()
 

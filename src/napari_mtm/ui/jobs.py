@@ -1,6 +1,7 @@
 """Work off the Qt thread, one job at a time, with progress and a way to stop it."""
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ from qtpy.QtCore import QObject, Signal
 from napari_mtm.errors import Cancelled, MtmError
 from napari_mtm.progress import Progress
 from napari_mtm.ui.bell import Bell
+
+_PROGRESS_SECONDS = 0.03
+"""How often progress is told at most, however often a job reports it."""
 
 
 @dataclass
@@ -28,20 +32,22 @@ class _Job:
     ring: Callable[[], None]
     stop: threading.Event = field(default_factory=threading.Event)
     news: "SimpleQueue[tuple[str, Any]]" = field(default_factory=SimpleQueue)
+    rung_at: float = 0.0
 
     def progress(self, fraction: float, message: str) -> None:
         if self.stop.is_set():
             raise Cancelled(f"{self.what} was cancelled.")
-        self._tell("progress", (fraction, message))
+        self.news.put(("progress", (fraction, message)))
+        now = time.monotonic()
+        if now - self.rung_at > _PROGRESS_SECONDS:
+            self.rung_at = now
+            self.ring()
 
     def work(self, function: Callable[[Progress], Any]) -> None:
         try:
-            self._tell("result", function(self.progress))
+            self.news.put(("result", function(self.progress)))
         except Exception as error:  # noqa: BLE001  told on the Qt thread
-            self._tell("error", error)
-
-    def _tell(self, kind: str, value: Any) -> None:
-        self.news.put((kind, value))
+            self.news.put(("error", error))
         self.ring()
 
 
