@@ -1,6 +1,8 @@
 """Ringing from any thread is heard on the Qt thread, once for several, and never after the end."""
 
 import gc
+import subprocess
+import sys
 import threading
 from functools import partial
 from weakref import ref
@@ -122,3 +124,33 @@ def test_it_goes_with_whoever_hears_it(qtbot, qtlog, where):
     ring()
     qtbot.waitUntil(lambda: inside.fileno() == -1)
     assert [record.message for record in qtlog.records] == []
+
+
+WITHOUT_APPLICATION = """
+import gc
+from qtpy.QtCore import QCoreApplication
+from napari_mtm.ui.bell import Bell
+
+class Listener:
+    def hear(self):
+        raise AssertionError
+
+assert QCoreApplication.instance() is None
+listener = Listener()
+bells = [Bell(listener.hear), Bell(listener.hear)]
+for bell in bells:
+    bell.ring()
+bells.pop().close()
+ring = bells.pop().ring
+del bell
+gc.collect()
+ring()
+"""
+
+
+def test_without_an_application_it_is_rung_in_vain():
+    """As in a viewer without a window, in a script."""
+    given = [sys.executable, "-X", "dev", "-W", "error::ResourceWarning"]
+    command = [*given, "-c", WITHOUT_APPLICATION]
+    found = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (found.returncode, found.stderr) == (0, "")

@@ -17,6 +17,7 @@ class Bell:
 
     Rung often meanwhile, it is heard once. Who rings writes into a socket, and may outlive the
     window; Qt waits for it along with the mouse and the keys, so that nobody looks at intervals.
+    Where there is no application, which is what waits, none is heard.
 
     Attributes
     ----------
@@ -46,9 +47,11 @@ class _Ear:
     def __init__(self, inside: socket.socket, heard: "WeakMethod[Callable[[], None]]") -> None:
         self.deaf = False
         self._inside, self._heard = inside, heard
-        self._notifier = QSocketNotifier(
-            inside.fileno(), QSocketNotifier.Type.Read, QCoreApplication.instance()
-        )
+        application = QCoreApplication.instance()
+        if application is None:
+            inside.close()
+            return
+        self._notifier = QSocketNotifier(inside.fileno(), QSocketNotifier.Type.Read, application)
         # Qt would hold a method of ours weakly.
         self._notifier.activated.connect(partial(_Ear._on_rung, self))
 
