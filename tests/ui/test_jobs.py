@@ -65,6 +65,29 @@ def test_progress_is_told_now_and_then_however_often_it_is_reported(jobs, qtbot)
     assert told[-1] == f"report {results[0] - 1}"
 
 
+def test_what_is_reported_before_a_long_silence_is_told(jobs, qtbot):
+    told, first, hold = [], threading.Event(), threading.Event()
+
+    def tell(fraction, message):
+        told.append(message)
+        first.set()
+
+    def work(progress):
+        progress(0.1, "opening")
+        first.wait(5)
+        progress(0.2, "reading")
+        progress(0.3, "binning")
+        hold.wait(5)
+
+    jobs.progressed.connect(tell)
+
+    jobs.run("silent", work, Mock())
+    qtbot.waitUntil(lambda: bool(told) and told[-1] == "binning")
+    assert jobs.running
+    with qtbot.waitSignal(jobs.finished):
+        hold.set()
+
+
 def test_a_cancelled_job_stops_and_gives_nothing(jobs, qtbot, notes):
     stopped, done = threading.Event(), Mock()
 

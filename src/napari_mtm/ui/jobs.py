@@ -1,7 +1,6 @@
 """Work off the Qt thread, one job at a time, with progress and a way to stop it."""
 
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -9,14 +8,14 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_mtm.errors import Cancelled, MtmError
 from napari_mtm.progress import Progress
 from napari_mtm.ui.bell import Bell
 
-_PROGRESS_SECONDS = 0.03
-"""How often progress is told at most, however often a job reports it."""
+_PROGRESS_MS = 30
+"""From what is told of progress to the next, however often a job reports it."""
 
 
 @dataclass
@@ -32,15 +31,15 @@ class _Job:
     ring: Callable[[], None]
     stop: threading.Event = field(default_factory=threading.Event)
     news: "SimpleQueue[tuple[str, Any]]" = field(default_factory=SimpleQueue)
-    rung_at: float = 0.0
+    rung: bool = False
+    ended: bool = False
 
     def progress(self, fraction: float, message: str) -> None:
         if self.stop.is_set():
             raise Cancelled(f"{self.what} was cancelled.")
         self.news.put(("progress", (fraction, message)))
-        now = time.monotonic()
-        if now - self.rung_at > _PROGRESS_SECONDS:
-            self.rung_at = now
+        if not self.rung:  # else it is heard along with what was reported before
+            self.rung = True
             self.ring()
 
     def work(self, function: Callable[[Progress], Any]) -> None:
@@ -48,6 +47,7 @@ class _Job:
             self.news.put(("result", function(self.progress)))
         except Exception as error:  # noqa: BLE001  told on the Qt thread
             self.news.put(("error", error))
+        self.ended = True
         self.ring()
 
 
@@ -65,6 +65,10 @@ class Jobs(QObject):
         super().__init__(parent)
         self._job: _Job | None = None
         self._bell: Bell | None = None
+        self._rest = QTimer(self)  # after progress was told
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(_PROGRESS_MS)
+        self._rest.timeout.connect(self._look)
 
     @property
     def running(self) -> bool:
@@ -101,13 +105,15 @@ class Jobs(QObject):
     def _look(self) -> None:
         """Hear from the running job; of its progress, only the latest is told."""
         job = self._job
-        if job is None or not isalive(self):
+        if job is None or not isalive(self) or (self._rest.isActive() and not job.ended):
             return
+        job.rung = False
         news: dict[str, Any] = {}
         with suppress(Empty):
             while True:
                 news.update([job.news.get_nowait()])
         if "progress" in news:
+            self._rest.start()
             self.progressed.emit(*news["progress"])
         if self._job is not job or not news.keys() & {"result", "error"}:
             return
