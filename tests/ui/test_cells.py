@@ -334,6 +334,13 @@ def test_another_session_has_its_own(coordinator, viewer, cells, sample):
     assert cells.layer("reconstructed").data.shape == (2, 10)
 
 
+def test_cells_that_lie_elsewhere_come_back_beside_the_raster(coordinator, viewer, cells, sample):
+    viewer.layers.move(0, len(viewer.layers))
+    coordinator.show(sample)
+    cells.add()
+    assert names(viewer) == layers_of(coordinator, *USUAL)
+
+
 @pytest.mark.parametrize("how", ["close", "clear", "select all", "raster", "slice"])
 def test_closing_the_session_takes_them_away(coordinator, viewer, cells, how):
     if how == "close":

@@ -399,6 +399,31 @@ def test_a_session_of_one_region(asked, model, coordinator, until, sample):
     until(lambda: asked.whole is not None and asked.whole.done)
 
 
+def test_another_session_that_fits_is_shown_in_the_same_layers(asked, coordinator, until, sample):
+    coordinator.cells.set_shown("residual", False)
+    layers = list(coordinator.viewer.layers)
+    other = replace(sample.select(regions=["CA1", "LP"], trials=range(10, 30)), id="other")
+    coordinator.show(other)
+    assert list(coordinator.viewer.layers) == layers
+    assert coordinator.layer.name == other.title
+    assert coordinator.cells.shown == ("reconstructed",)
+    for layer in layers:  # what was drawn of the session before is gone
+        shape = (len(coordinator.rows), other.n_bins)
+        fine = np.asarray(layer.data.shape[-2:]) // shape
+        np.testing.assert_allclose(layer.scale[-2:] * fine, coordinator.layer.scale[-2:])
+        corner = layer.translate[-2:] - layer.scale[-2:] / 2
+        np.testing.assert_allclose(corner[-1], other.window[0])
+    for layer in layers[1:]:
+        assert not layer.data.any()
+    coordinator.masks.toggle_region("CA1")
+    until(lambda: asked.answer is not None and not asked.stale)
+    assert asked.answer.request.session is other
+    drawn = coordinator.cells.layer("reconstructed").data
+    rates = asked.answer.reconstruction.rates[0][:, coordinator.rows].T
+    hidden = coordinator.masks.mask.hidden[:, coordinator.rows].T
+    np.testing.assert_allclose(drawn[hidden], rates[hidden])
+
+
 def test_a_session_that_the_model_does_not_know(asked, model, coordinator, until, sample):
     few = sample.select(trials=range(30))
     uuids = few.units.assign(uuid=[f"stranger {k}" for k in range(few.n_units)])

@@ -76,14 +76,23 @@ def test_a_session_that_was_set_aside_can_go(coordinator, canvas, qtbot):
     SetAside(coordinator, canvas)
     first = small_session("first")
     coordinator.show(first)
-    first, layer = ref(first), ref(coordinator.layer)
+    object.__setattr__(first, "held", first)  # garbage that only a search finds
+    first = ref(first)
     qtbot.waitUntil(lambda: gc.get_freeze_count() > 0, timeout=PATIENCE_MS)
     coordinator.show(small_session("second"))
+    qtbot.waitUntil(lambda: first() is None, timeout=REST_MS // 2)
+    assert gc.get_freeze_count() == 0
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > 0, timeout=PATIENCE_MS)
+
+
+def test_layers_that_were_set_aside_can_go(coordinator, canvas, qtbot):
+    SetAside(coordinator, canvas)
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > 0, timeout=PATIENCE_MS)
+    mask = ref(coordinator.masks.layer)
+    coordinator.close()
     assert gc.get_freeze_count() == 0
     gc.collect()
-    assert layer() is None
-    assert first() is None
-    qtbot.waitUntil(lambda: gc.get_freeze_count() > 0, timeout=PATIENCE_MS)
+    assert mask() is None
 
 
 def test_other_layers_that_go_change_nothing(coordinator, viewer, canvas, qtbot):

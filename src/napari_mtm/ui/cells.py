@@ -80,6 +80,11 @@ class _Cell:
         self._fine = (1, 1)
         self.place(coordinator)
 
+    @property
+    def parts(self) -> "tuple[Image, Labels]":
+        """Its layers."""
+        return self.image, self.outline
+
     def place(self, coordinator: "Coordinator") -> None:
         """Lie on the raster's rows; the outline is drawn finer where they are high."""
         raster, session, view = coordinator.layer, coordinator.session, coordinator.view
@@ -90,7 +95,7 @@ class _Cell:
             _fineness(view.size[1] / session.n_bins),
         )
         scale = np.asarray(raster.scale[1:])
-        self.image.scale = scale
+        self.image.scale, self.image.translate = scale, raster.translate[1:]
         self.outline.scale = scale / self._fine
         # The first fine pixel lies in the corner of the first entry, not in its middle.
         corner = np.asarray(raster.translate[1:]) - scale / 2
@@ -222,10 +227,29 @@ class Cells:
                 cell.image.opacity = opacity
 
     def _on_session(self) -> None:
-        cells, had = tuple(self._cells.values()), self._added
-        self._cells, self._added = {}, False
         self._answer = self._baseline = self._newest = None
         self._with_newest = False
+        if self._coordinator.session is not None and self._lie_beside_raster():
+            self._place_newest()
+            self._on_row_height()
+            self._on_limits()
+        else:
+            self.remove()
+
+    def _lie_beside_raster(self) -> bool:
+        """Whether the cells are where they would be put beside the raster that is there."""
+        layers, raster = self._coordinator.viewer.layers, self._coordinator.layer
+        parts = [part for n in CELLS if n in self._cells for part in self._cells[n].parts]
+        return (
+            self._added
+            and raster in layers
+            and layers[layers.index(raster) + 2 :][: len(parts)] == parts
+        )
+
+    def remove(self) -> None:
+        """Remove the cells from the viewer."""
+        cells, had = tuple(self._cells.values()), self._added
+        self._cells, self._added = {}, False
         if had:  # before layers go: napari makes a new grid for each number of cells
             self._coordinator.viewer.canvas.grid.enabled = False
         self._settled.call(partial(_remove, self._coordinator.viewer, cells))
@@ -305,7 +329,7 @@ class Cells:
 
 def _remove(viewer: "ViewerModel", cells: tuple[_Cell, ...]) -> None:
     """Remove what is left of these cells; napari tidies up once for all of them."""
-    left = [part for cell in cells for part in (cell.image, cell.outline) if part in viewer.layers]
+    left = [part for cell in cells for part in cell.parts if part in viewer.layers]
     if left:
         with viewer.layers.batched_update():
             for layer in left:

@@ -180,9 +180,20 @@ class Coordinator:
         return 0.0 if self._layer is None else float(self._layer.scale[-2]) * self.view.zoom
 
     def show(self, session: Session) -> None:
-        """Show a session in place of the one that is open."""
+        """Show a session in place of the one that is open.
+
+        The layers stay: to make others, and drop these, takes napari seconds and some memory.
+        """
         data, style = raster(session, self.viewer)
-        self.viewer.add_image(data, **style)  # adopted when inserted
+        layer = self._layer
+        if layer is None:
+            self.viewer.add_image(data, **style)  # adopted when inserted
+            return
+        self.session = None  # what napari tells meanwhile is of neither
+        layer.data = data
+        for name in ("scale", "translate", "contrast_limits", "name", "metadata"):
+            setattr(layer, name, style[name])
+        self._begin(layer, session)
 
     def close(self) -> None:
         """Close the session and remove its layer."""
@@ -279,6 +290,12 @@ class Coordinator:
         before, self._layer = self._layer, layer
         self._remove(before)
         layer.name = session.title
+        for event in (layer.events.contrast_limits, layer.events.gamma, layer.events.colormap):
+            event.connect(self._on_limits)
+        self._begin(layer, session)
+
+    def _begin(self, layer: "Image", session: Session) -> None:
+        """Tell of another session, which a layer shows."""
         self.session = session
         self.order = "region"
         self.shown = frozenset(r.name for r in session.regions)
@@ -287,8 +304,6 @@ class Coordinator:
         self._trial = 0
         self.selection = ()
         self.time = max(session.window[0], session.window[1] - FORWARD_SECONDS)
-        for event in (layer.events.contrast_limits, layer.events.gamma, layer.events.colormap):
-            event.connect(self._on_limits)
         self._forget_hover()
         self.viewer.dims.set_current_step(0, 0)
         self.session_changed.emit()

@@ -266,6 +266,8 @@ class Live:
         if self._engine is not None:
             self._engine.forget_all()
         self._prepare()
+        if not self._fits():
+            self._coordinator.cells.remove()
         self.scored.emit()
         self.status_changed.emit()
 

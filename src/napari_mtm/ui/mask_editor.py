@@ -246,14 +246,33 @@ class MaskEditor:
         before, self._layer, self._stroke = self._layer, None, None
         self._going = self._ended = False
         self._history = self._mask = None
-        if before is not None:
+        stays = session is not None and before is not None and self._lies_on_raster(before)
+        if before is not None and not stays:
             self._settled.call(partial(_remove, coordinator.viewer, before))
         if session is None:
             return
         self._history = History(Painting.nothing(session))
         self._prompt = None
-        self._add_layer()
+        if before is not None and stays:
+            self._show_nothing_in(before)
+        else:
+            self._add_layer()
         self.changed.emit()
+
+    def _lies_on_raster(self, layer: "LabelsLayer") -> bool:
+        layers, raster = self._coordinator.viewer.layers, self._coordinator.layer
+        return layer in layers and layers.index(layer) == layers.index(raster) + 1
+
+    def _show_nothing_in(self, layer: "LabelsLayer") -> None:
+        """Go on with a layer that was painted on for another session."""
+        raster = self._coordinator.layer
+        assert raster is not None
+        layer.mode = "pan_zoom"  # it gives up a polygon that is not closed
+        with self._while_setting():
+            layer.data = self._drawn()
+            layer.scale, layer.translate = raster.scale[1:], raster.translate[1:]
+        self._layer = layer
+        self.tool_changed.emit()
 
     def _on_removed(self, event: Any) -> None:
         """Hide nothing once the layer is removed by hand; an empty one takes its place."""

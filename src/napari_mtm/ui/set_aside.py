@@ -19,7 +19,7 @@ class SetAside(QObject):
     Napari, torch and a session on screen are 700,000 objects. Going through them takes about
     half a second, in which the window is dead, and Python did so every few hundred strokes,
     napari with each layer that is removed. When the session goes, so may all that was set
-    aside: napari then looks through everything once.
+    aside: everything is looked through once.
     """
 
     def __init__(self, coordinator: Coordinator, canvas: QWidget) -> None:
@@ -29,12 +29,22 @@ class SetAside(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(REST_MS)
         self._timer.timeout.connect(self._on_rest)
-        coordinator.session_changed.connect(self._wait)
+        coordinator.session_changed.connect(self._on_session)
         coordinator.live.answered.connect(self._on_answered)
         coordinator.viewer.layers.events.removing.connect(self._on_removing)
         self.destroyed.connect(_let_go)
         self._done = False
         self._wait()
+
+    def _on_session(self) -> None:
+        if self._done and isalive(self):
+            # In a moment, when nobody holds the one before any more.
+            QTimer.singleShot(0, self._on_gone)
+        self._wait()
+
+    def _on_gone(self) -> None:
+        _let_go()
+        gc.collect()
 
     def _wait(self) -> None:
         self._done = False
