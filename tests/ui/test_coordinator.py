@@ -173,9 +173,23 @@ def test_deleting_the_layer_closes_the_session(coordinator, viewer):
 def test_another_session_takes_the_place_of_the_first(coordinator, viewer):
     coordinator.set_order("rate")
     viewer.dims.set_current_step(0, 9)
-    small = Session.from_counts(np.ones((3, 10, 2)), ["CA1", "LP"], id="small")
+    layer = coordinator.layer
+    layer.visible = False
+    small = Session.from_counts(
+        np.full((3, 10, 2), 7), ["CA1", "LP"], id="small", window=(1.0, 1.4), bin_size=0.04
+    )
+    told = listen(coordinator.session_changed)
+    trials = listen(coordinator.trial_changed)
     coordinator.show(small)
-    assert list(viewer.layers) == [coordinator.layer, coordinator.masks.layer]
+    assert list(viewer.layers) == [layer, coordinator.masks.layer]
+    assert coordinator.layer is layer
+    assert layer.visible
+    assert layer.data.shape == (3, 2, 10)
+    assert layer.contrast_limits == [0, 7]
+    np.testing.assert_allclose(layer.extent.world[:, 2], (1.02, 1.38))  # middles of bins
+    assert coordinator.view.to_x(1.2) == pytest.approx(coordinator.view.size[1] / 2)
+    assert told.call_count == 1
+    assert trials.call_count == 1
     assert coordinator.session is small
     assert coordinator.order == "region"
     assert coordinator.trial == 0

@@ -615,6 +615,23 @@ def test_another_session_begins_anew(coordinator, viewer, masks):
     assert n_undo(masks) == 1
 
 
+def test_another_session_in_the_middle_of_a_stroke(coordinator, masks):
+    small = Session.from_counts(np.ones((3, 10, 2)), ["CA1", "LP"], id="small")
+    with masks.layer.block_history():
+        masks.layer.paint((50, 50), 1)
+        coordinator.show(small)
+        assert not masks.stroke_goes_on
+        assert not masks.mask.hidden.any()
+        masks.layer.paint((0, 3), 1)
+    check_screen(coordinator)
+    assert masks.mask.hidden.any()
+    masks.undo()
+    assert not masks.mask.hidden.any()
+    assert not masks.can_undo
+    masks.redo()
+    check_screen(coordinator)
+
+
 def test_closing_the_session_takes_the_layer_away(coordinator, viewer, masks):
     masks.toggle_region("CA1")
     coordinator.close()

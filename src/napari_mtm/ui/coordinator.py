@@ -193,6 +193,7 @@ class Coordinator:
         layer.data = data
         for name in ("scale", "translate", "contrast_limits", "name", "metadata"):
             setattr(layer, name, style[name])
+        layer.visible = True
         self._begin(layer, session)
 
     def close(self) -> None:
