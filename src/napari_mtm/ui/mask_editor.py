@@ -246,20 +246,20 @@ class MaskEditor:
         before, self._layer, self._stroke = self._layer, None, None
         self._going = self._ended = False
         self._history = self._mask = None
-        stays = session is not None and before is not None and self._lies_on_raster(before)
-        if before is not None and not stays:
+        kept = before if session is not None and self._lies_on_raster(before) else None
+        if before is not None and kept is None:
             self._settled.call(partial(_remove, coordinator.viewer, before))
         if session is None:
             return
         self._history = History(Painting.nothing(session))
         self._prompt = None
-        if before is not None and stays:
-            self._show_nothing_in(before)
+        if kept is not None:
+            self._show_nothing_in(kept)
         else:
             self._add_layer()
         self.changed.emit()
 
-    def _lies_on_raster(self, layer: "LabelsLayer") -> bool:
+    def _lies_on_raster(self, layer: "LabelsLayer | None") -> bool:
         layers, raster = self._coordinator.viewer.layers, self._coordinator.layer
         return layer in layers and layers.index(layer) == layers.index(raster) + 1
 

@@ -61,6 +61,7 @@ class SetAside(QObject):
     def _on_removing(self, event: Any) -> None:
         if KEY in self._coordinator.viewer.layers[event.index].metadata:
             _let_go()
+            self._wait()
 
     def _on_rest(self) -> None:
         coordinator = self._coordinator
