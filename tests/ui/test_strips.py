@@ -5,7 +5,7 @@ import pytest
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QWidget
 
-from napari_mtm.ui.strips import AXIS_HEIGHT, GUTTER_WIDTH, Gutter, Scale
+from napari_mtm.ui.strips import AXIS_HEIGHT, GUTTER_WIDTH, Gutter, Scale, TimeAxis
 
 
 @pytest.fixture
@@ -91,4 +91,36 @@ def test_the_gutter_points_at_selected_units(qtbot, coordinator):
     assert all(min(abs(y - (row + 0.5) * height) for row in rows) < 6 for y in differ)
     coordinator.set_shown([coordinator.session.units["region"].iloc[coordinator.selection[0]]])
     assert len(gutter.selected_rows()) == 1
+    parent.close()
+
+
+def written(axis: TimeAxis) -> list[int]:
+    """Columns of pixels in which something is written below the numbers."""
+    image = axis.grab().toImage()
+    ground = image.pixel(0, AXIS_HEIGHT - 1)
+    lines = range(AXIS_HEIGHT // 2 + 1, AXIS_HEIGHT)
+    return [x for x in range(image.width()) if any(image.pixel(x, y) != ground for y in lines)]
+
+
+def test_what_times_count_from_is_not_cut_in_narrow_cells(qtbot, viewer, coordinator):
+    parent = QWidget()
+    qtbot.addWidget(parent)
+    axis = TimeAxis(coordinator, parent)
+
+    def columns(width: int) -> list[int]:
+        viewer.canvas.size = (400, width)
+        axis.resize(width, AXIS_HEIGHT)
+        return written(axis)
+
+    alone = columns(300)
+    assert 50 < alone[-1] - alone[0] < 200
+    coordinator.cells.add()
+    wide = columns(900)
+    assert len(coordinator.views) == 3
+    for view in coordinator.views:
+        inside = [x for x in wide if view.left <= x < view.right]
+        assert inside[-1] - inside[0] == pytest.approx(alone[-1] - alone[0], abs=2)
+    narrow = columns(240)
+    assert narrow[-1] - narrow[0] == pytest.approx(alone[-1] - alone[0], abs=2)
+    assert (narrow[0] + narrow[-1]) / 2 == pytest.approx(120, abs=3)
     parent.close()

@@ -55,10 +55,14 @@ class _Strip(QWidget):
         painter = QPainter(self)
         painter.fillRect(self.rect(), self.colour("background"))
         painter.setPen(self.colour("text"))
+        painter.setFont(self.text_font())
+        return painter
+
+    def text_font(self) -> QFont:
+        """The font that is painted with."""
         font = QFont(self.font())
         font.setPixelSize(_FONT)
-        painter.setFont(font)
-        return painter
+        return font
 
 
 class Gutter(_Strip):
@@ -188,11 +192,25 @@ class TimeAxis(_Strip):
         low, high = (float(np.clip(x, *session.window)) for x in view.x_range)
         return nice_ticks(low, high, max(int(view.size[1]) // _PIXELS_PER_TICK, 1))
 
+    def title(self) -> tuple[str, list[tuple[float, float]]]:
+        """What the times count from, and from where to where it is written.
+
+        Below each cell, or once below all of them where it is wider than one.
+        """
+        session, views = self.coordinator.session, self.coordinator.views
+        if session is None:
+            return "", []
+        text = axis_title(session)
+        spans = [(view.left, view.right) for view in views]
+        width = QFontMetricsF(self.text_font()).horizontalAdvance(text)
+        if any(stop - start < width for start, stop in spans):
+            spans = [(spans[0][0], spans[-1][1])]
+        return text, spans
+
     def paintEvent(self, event: QPaintEvent | None) -> None:
         """Paint ticks, numbers and what they count from."""
         painter = self.painter()
-        session = self.coordinator.session
-        if session is None:
+        if self.coordinator.session is None:
             painter.end()
             return
         ticks = self.ticks()
@@ -204,8 +222,10 @@ class TimeAxis(_Strip):
                 centre = min(max(x, view.left + 14.0), view.right - 14.0)
                 box = QRectF(centre - 30, 4, 60, 13)
                 painter.drawText(box, Qt.AlignmentFlag.AlignCenter, f"{tick:g}")
-            box = QRectF(view.left, 17, view.size[1], 15)
-            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, axis_title(session))
+        text, spans = self.title()
+        for start, stop in spans:
+            box = QRectF(start, 17, stop - start, 15)
+            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
         painter.end()
 
 
