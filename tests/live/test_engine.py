@@ -719,6 +719,24 @@ def test_a_closed_engine_holds_no_model(told):
     assert gone() is None
 
 
+def test_an_engine_closed_in_the_middle_of_a_pass_goes_once_that_ends(told, model):
+    engine = Engine(told)
+    engine.use(lambda: model)
+    told.wait(Loaded)
+    ask(engine, 0)
+    model.at_rates.reached()
+    ask(engine, 1)
+    assert not engine.close(0.0)  # as a window does, which waits for nobody
+    gone = weakref.ref(engine)
+    del engine
+    model.at_rates.open()
+    end = time.perf_counter() + PATIENCE
+    while gone() is not None:
+        assert time.perf_counter() < end, "something holds it, and with it what it told"
+        gc.collect()
+        time.sleep(0.001)
+
+
 BUSY_AT_THE_END = """
 import time
 import torch

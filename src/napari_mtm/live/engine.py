@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, TypeAlias
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -159,8 +160,7 @@ class Engine:
         self.dropped = 0
         self._thread = threading.Thread(target=self._run, name="napari-mtm engine", daemon=True)
         self._thread.start()
-        # A process that ends while the thread is inside a library would be aborted.
-        atexit.register(self.close)
+        _engines.add(self)
 
     @property
     def busy(self) -> bool:
@@ -222,18 +222,16 @@ class Engine:
             self._wake.notify()
         if self._thread is not threading.current_thread():
             self._thread.join(timeout)
-        ended = not self._thread.is_alive()
-        if ended:
-            atexit.unregister(self.close)
-        return ended
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while (task := self._next()) is not None:
             task()
             with self._wake:
                 self._at_work = False
-        self._model = self._visible = None  # whoever holds a closed engine holds no more
-        self._running.clear()
+        # Whoever holds a closed engine holds no more.
+        self._load = self._model = self._visible = None
+        self.forget_all()
 
     def _next(self) -> Callable[[], None] | None:
         """Wait for something to do; None once closed."""
@@ -351,6 +349,17 @@ class Engine:
             if last:
                 del self._running[name]
         self._tell(news)
+
+
+# A process that ends while the thread is inside a library would be aborted. An engine that is
+# closed with no time to wait for its thread, as with its window, is held here no longer than that.
+_engines: "WeakSet[Engine]" = WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for engine in tuple(_engines):
+        engine.close()
 
 
 class _Turns:
