@@ -243,7 +243,7 @@ class Cells:
         return (
             self._added
             and raster in layers
-            and layers[layers.index(raster) + 2 :][: len(parts)] == parts
+            and list(layers)[layers.index(raster) + 2 :][: len(parts)] == parts
         )
 
     def remove(self) -> None:

@@ -12,7 +12,12 @@ from qtpy.QtGui import QColor, QCursor, QPainter, QPaintEvent
 from qtpy.QtWidgets import QLabel, QMenu, QVBoxLayout, QWidget
 
 from napari_mtm.ui.coordinator import Coordinator, Hover
-from napari_mtm.ui.mends import forget_old_grids, let_polygons_cross, use_own_context
+from napari_mtm.ui.mends import (
+    forget_old_clicks,
+    forget_old_grids,
+    let_polygons_cross,
+    use_own_context,
+)
 from napari_mtm.ui.one_picture import OnePicture
 from napari_mtm.ui.part_scores import hover_line, unit_score_words
 from napari_mtm.ui.pointing import Choice
@@ -108,6 +113,7 @@ class CanvasFrame(QObject):
         layout.insertWidget(place, self.events)
         layout.insertWidget(place + 2, self.axis)
         canvas.installEventFilter(self)
+        forget_old_clicks(canvas)
         let_polygons_cross()
         self._one_picture = OnePicture(coordinator, canvas)
         self._set_aside = SetAside(coordinator, canvas)

@@ -1,5 +1,7 @@
 """What napari (0.9) leaves undone around its canvas, done for it."""
 
+from typing import Any
+
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QWidget
 
@@ -29,6 +31,17 @@ def forget_old_grids(canvas: QWidget) -> None:
             for view in grid.children:
                 _empty(view)
             central.remove_widget(grid)
+
+
+def forget_old_clicks(canvas: QWidget) -> None:
+    """Let go of what the mouse did before it is pressed.
+
+    In vispy a press refers to the move before it, which refers to the release before that,
+    and a release to its press: all clicks since the window was opened would stay in memory.
+    """
+    scene = getattr(canvas, "_vispy_canvas", None)
+    if scene is not None:
+        scene.events.mouse_press.connect(_forget_what_was_before)
 
 
 def let_polygons_cross() -> None:
@@ -62,6 +75,10 @@ def let_polygons_cross() -> None:
                     self._color = colour
 
     labels_polygon.Polygon = Polygon
+
+
+def _forget_what_was_before(press: Any) -> None:
+    press._forget_last_event()  # noqa: SLF001
 
 
 def _empty(view: object) -> None:

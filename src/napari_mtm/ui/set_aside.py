@@ -36,12 +36,14 @@ class SetAside(QObject):
         self.destroyed.connect(_on_window_gone)
         _in_windows.add(self)
         self._done = False
+        self._had_session = coordinator.session is not None
         self.begin()
 
     def _on_session(self) -> None:
-        if self._done and isalive(self):
+        if self._had_session and isalive(self):
             # In a moment, when nobody holds the one before any more.
             QTimer.singleShot(0, _look_through)
+        self._had_session = self._coordinator.session is not None
         self.begin()
 
     def begin(self) -> None:
