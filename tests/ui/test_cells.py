@@ -2,11 +2,12 @@
 
 import gc
 import weakref
+from dataclasses import replace
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
+from napari.components import LayerList, ViewerModel
 
 from napari_mtm import Mask, Session
 from napari_mtm.live.engine import Answer, Request
@@ -332,6 +333,15 @@ def test_another_session_has_its_own(coordinator, viewer, cells, sample):
     assert cells.layer("residual").data.shape == (2, 10)
     cells.show(answered(small, Mask.region(small, "LP"), 1))
     assert cells.layer("reconstructed").data.shape == (2, 10)
+
+
+def test_another_session_cuts_no_list_of_layers(coordinator, cells, sample, monkeypatch):
+    # Of each piece napari keeps what it would tell of its layers, for as long as it runs.
+    cut = Mock()
+    monkeypatch.setattr(LayerList, "__newlike__", cut)
+    coordinator.show(replace(sample, id="another"))
+    cut.assert_not_called()
+    assert coordinator.viewer.layers[:1] is cut.return_value
 
 
 def test_cells_that_lie_elsewhere_come_back_beside_the_raster(coordinator, viewer, cells, sample):

@@ -1,14 +1,18 @@
 """What napari leaves undone around its canvas."""
 
 import gc
+from weakref import ref
 
 import numpy as np
 import pytest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 from vispy.scene.widgets import Grid
 
 from napari_mtm import load_model
 from napari_mtm.ui.coordinator import coordinator_of
+from napari_mtm.ui.frame import find_canvas
 from napari_mtm.ui.session_dock import show_dock
 from tests.ui.waiting import until
 
@@ -91,3 +95,20 @@ def test_any_polygon_can_be_drawn(make_napari_viewer, sample, corners):
         assert drawn._mesh.visible == cut
         assert np.allclose(drawn._border.pos[: len(points)], np.array(points)[:, ::-1])
     coordinator.live.close()
+
+
+def test_clicks_are_not_kept(make_napari_viewer, sample):
+    viewer = make_napari_viewer(show=True)
+    show_dock(viewer)
+    coordinator_of(viewer).show(sample)
+    QApplication.processEvents()
+    canvas = find_canvas(viewer.window._qt_window)
+    clicks: list[ref] = []
+    canvas._vispy_canvas.events.mouse_press.connect(lambda press: clicks.append(ref(press)))
+    for k in range(8):
+        QTest.mouseMove(canvas, QPoint(60 + 20 * k, 60))
+        QTest.qWait(20)  # vispy hears of no more than a hundred moves a second
+        QTest.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=QPoint(60 + 20 * k, 60))
+    assert len(clicks) == 8
+    gc.collect()
+    assert [click() for click in clicks[:6]] == [None] * 6  # of the last two some is in use
