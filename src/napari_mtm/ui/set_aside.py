@@ -2,7 +2,6 @@
 
 import gc
 from typing import Any
-from weakref import WeakSet
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer
@@ -19,8 +18,8 @@ class SetAside(QObject):
 
     Napari, torch and a session on screen are 700,000 objects. Going through them takes about
     half a second, in which the window is dead, and Python did so every few hundred strokes,
-    napari with each layer that is removed. When the session goes, or a window, so may all that
-    was set aside: everything is looked through once.
+    napari with each layer that is removed. When the session goes, so may all that was set
+    aside: everything is looked through once.
     """
 
     def __init__(self, coordinator: Coordinator, canvas: QWidget) -> None:
@@ -33,21 +32,21 @@ class SetAside(QObject):
         coordinator.session_changed.connect(self._on_session)
         coordinator.live.answered.connect(self._on_answered)
         coordinator.viewer.layers.events.removing.connect(self._on_removing)
-        self.destroyed.connect(_on_window_gone)
-        _in_windows.add(self)
+        self.destroyed.connect(_let_go)
         self._done = False
-        self._had_session = coordinator.session is not None
-        self.begin()
+        self._wait()
 
     def _on_session(self) -> None:
-        if self._had_session and isalive(self):
+        if self._done and isalive(self):
             # In a moment, when nobody holds the one before any more.
-            QTimer.singleShot(0, _look_through)
-        self._had_session = self._coordinator.session is not None
-        self.begin()
+            QTimer.singleShot(0, self._on_gone)
+        self._wait()
 
-    def begin(self) -> None:
-        """Set aside what is there, once it is at rest."""
+    def _on_gone(self) -> None:
+        _let_go()
+        gc.collect()
+
+    def _wait(self) -> None:
         self._done = False
         self._start()
 
@@ -62,7 +61,7 @@ class SetAside(QObject):
     def _on_removing(self, event: Any) -> None:
         if KEY in self._coordinator.viewer.layers[event.index].metadata:
             _let_go()
-            self.begin()
+            self._wait()
 
     def _on_rest(self) -> None:
         coordinator = self._coordinator
@@ -76,24 +75,5 @@ class SetAside(QObject):
             gc.freeze()
 
 
-_in_windows: "WeakSet[SetAside]" = WeakSet()
-
-
 def _let_go() -> None:
     gc.unfreeze()
-
-
-def _look_through() -> None:
-    _let_go()
-    gc.collect()
-
-
-def _on_window_gone() -> None:
-    """Look for what a window leaves, which other windows would set aside."""
-    _let_go()
-    others = [one for one in _in_windows if isalive(one)]
-    for one in others:
-        one.begin()
-    if others:
-        # In a moment, when all that was in the window is gone as well.
-        QTimer.singleShot(0, _look_through)
