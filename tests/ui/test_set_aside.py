@@ -5,10 +5,12 @@ from weakref import ref
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QWidget
 
 from napari_mtm import Session
+from napari_mtm.ui.coordinator import coordinator_of
 from napari_mtm.ui.set_aside import REST_MS, SetAside
 
 PATIENCE_MS = 20_000
@@ -18,6 +20,7 @@ PATIENCE_MS = 20_000
 def canvas(qapp):
     assert gc.get_freeze_count() == 0
     canvas = QWidget()
+    canvas.show()
     yield canvas
     gc.unfreeze()
 
@@ -65,8 +68,6 @@ def test_it_waits_for_the_end_of_a_stroke(coordinator, canvas, qtbot):
 
 
 def test_without_a_session_nothing_is(viewer, canvas, qtbot):
-    from napari_mtm.ui.coordinator import coordinator_of
-
     SetAside(coordinator_of(viewer), canvas)
     qtbot.wait(2 * REST_MS)
     assert gc.get_freeze_count() == 0
@@ -80,9 +81,22 @@ def test_a_session_that_was_set_aside_can_go(coordinator, canvas, qtbot):
     first = ref(first)
     qtbot.waitUntil(lambda: gc.get_freeze_count() > 0, timeout=PATIENCE_MS)
     coordinator.show(small_session("second"))
-    qtbot.waitUntil(lambda: first() is None, timeout=REST_MS // 2)
-    assert gc.get_freeze_count() == 0
+    qtbot.waitUntil(lambda: first() is None, timeout=PATIENCE_MS)
     qtbot.waitUntil(lambda: gc.get_freeze_count() > 0, timeout=PATIENCE_MS)
+
+
+def test_a_session_that_goes_before_it_was_set_aside_is_not_set_aside_with_the_next(
+    coordinator, canvas, qtbot
+):
+    SetAside(coordinator, canvas)
+    first = small_session("first")
+    coordinator.show(first)
+    object.__setattr__(first, "held", first)  # garbage that only a search finds
+    first = ref(first)
+    assert gc.get_freeze_count() == 0
+    coordinator.show(small_session("second"))
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > 0, timeout=PATIENCE_MS)
+    assert first() is None
 
 
 def test_layers_that_were_set_aside_can_go(coordinator, canvas, qtbot):
@@ -112,3 +126,17 @@ def test_with_the_window_it_ends(coordinator, canvas, qtbot):
     coordinator.show(small_session("second"))
     qtbot.wait(2 * REST_MS)
     assert gc.get_freeze_count() == 0
+
+
+def test_what_another_window_leaves_goes_at_once(coordinator, canvas, qtbot):
+    SetAside(coordinator, canvas)
+    other, viewer = QWidget(), ViewerModel()
+    SetAside(coordinator_of(viewer), other)
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > 0, timeout=PATIENCE_MS)
+    left = small_session("left")
+    object.__setattr__(left, "held", left)  # garbage that only a search finds
+    left = ref(left)
+    gc.freeze()
+    other.deleteLater()
+    qtbot.waitUntil(lambda: left() is None, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > 0, timeout=PATIENCE_MS)

@@ -2,6 +2,7 @@
 
 import gc
 from typing import Any
+from weakref import WeakSet
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer
@@ -18,13 +19,13 @@ class SetAside(QObject):
 
     Napari, torch and a session on screen are 700,000 objects. Going through them takes about
     half a second, in which the window is dead, and Python did so every few hundred strokes,
-    napari with each layer that is removed. When the session goes, so may all that was set
-    aside: everything is looked through once.
+    napari with each layer that is removed. When the session goes, or a window, so may all that
+    was set aside: everything is looked through once.
     """
 
     def __init__(self, coordinator: Coordinator, canvas: QWidget) -> None:
         super().__init__(canvas)
-        self._coordinator = coordinator
+        self._coordinator, self._canvas = coordinator, canvas
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(REST_MS)
@@ -32,21 +33,27 @@ class SetAside(QObject):
         coordinator.session_changed.connect(self._on_session)
         coordinator.live.answered.connect(self._on_answered)
         coordinator.viewer.layers.events.removing.connect(self._on_removing)
-        self.destroyed.connect(_let_go)
+        self.destroyed.connect(_on_window_gone)
+        _in_windows.add(self)
         self._done = False
-        self._wait()
+        self._had_session = coordinator.session is not None
+        self.begin()
 
     def _on_session(self) -> None:
-        if self._done and isalive(self):
+        if self._had_session and isalive(self):
             # In a moment, when nobody holds the one before any more.
             QTimer.singleShot(0, self._on_gone)
-        self._wait()
+        self._had_session = self._coordinator.session is not None
+        self.begin()
 
     def _on_gone(self) -> None:
-        _let_go()
-        gc.collect()
+        # A window that was closed must go by itself: those who wait for its end do not hear of
+        # it where the search finds it first.
+        if isalive(self) and self._canvas.window().isVisible():
+            _look_through()
 
-    def _wait(self) -> None:
+    def begin(self) -> None:
+        """Set aside what is there, once it is at rest."""
         self._done = False
         self._start()
 
@@ -61,7 +68,7 @@ class SetAside(QObject):
     def _on_removing(self, event: Any) -> None:
         if KEY in self._coordinator.viewer.layers[event.index].metadata:
             _let_go()
-            self._wait()
+            self.begin()
 
     def _on_rest(self) -> None:
         coordinator = self._coordinator
@@ -75,5 +82,24 @@ class SetAside(QObject):
             gc.freeze()
 
 
+_in_windows: "WeakSet[SetAside]" = WeakSet()
+
+
 def _let_go() -> None:
     gc.unfreeze()
+
+
+def _look_through() -> None:
+    _let_go()
+    gc.collect()
+
+
+def _on_window_gone() -> None:
+    """Look for what a window leaves, which other windows would set aside."""
+    _let_go()
+    others = [one for one in _in_windows if isalive(one)]
+    for one in others:
+        one.begin()
+    if others:
+        # In a moment, when all that was in the window is gone as well.
+        QTimer.singleShot(0, _look_through)
