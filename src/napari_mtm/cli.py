@@ -265,6 +265,9 @@ def _preparation(options: argparse.Namespace) -> "Preparation":
 
 
 def _open(options: argparse.Namespace) -> None:
+    from napari_mtm.ui.heap import keep_memory_together
+
+    keep_memory_together()
     from napari_mtm.ui.launch import launch
 
     preparation = _preparation(options) if hasattr(options, "units") else None

@@ -25,7 +25,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import trials  # first: a home folder of its own, before napari is imported
+from napari_mtm.ui.heap import keep_memory_together
+
+keep_memory_together()  # as the command line does, before anything else
+
+# isort: split
+from tests.conftest import trials  # a home folder of its own, before napari is imported
 
 # isort: split
 import numpy as np

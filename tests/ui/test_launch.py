@@ -1,7 +1,6 @@
 """The launcher opens on Qt 6, also where ibllib brought Qt 5 along."""
 
 import os
-import platform
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -116,16 +115,3 @@ def test_a_source_that_is_not_there_opens_no_window(monkeypatch):
     monkeypatch.setattr(launch, "window", None)
     with pytest.raises(MtmError, match="no file or folder"):
         launch.launch("/nowhere", one=None, preparation=Preparation())
-
-
-def test_threads_keep_memory_together(tmp_path):
-    if platform.libc_ver()[0] != "glibc":
-        pytest.skip("only glibc gives each thread a heap of its own")
-    heaps = {}
-    for how in ("one", "own"):
-        file = tmp_path / how
-        subprocess.run([sys.executable, "-c", HEAPS, str(file), how], check=True)
-        heaps[how] = file.read_text().count("<heap nr=")
-    # What is imported may have begun a thread, and a heap, before.
-    assert heaps["one"] <= 2
-    assert heaps["own"] >= heaps["one"] + 4

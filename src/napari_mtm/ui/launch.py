@@ -1,6 +1,5 @@
 """Open napari on a session, on Qt 6."""
 
-import ctypes
 import os
 import sys
 from importlib.util import find_spec
@@ -80,25 +79,6 @@ def show(viewer: Any) -> None:
         viewer.window.resize(round(_SHARE * screen.width()), round(_SHARE * screen.height()))
 
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-_LARGE, _KEPT = 2**20, 2**25
-
-
-def keep_memory_together() -> None:
-    """Let glibc give back what sessions and models leave behind.
-
-    They come and go on threads of their own, and what is left between the pieces that stay is
-    never given back: so all threads share one heap, and large arrays, sessions say, lie
-    outside of it, however many of them have gone.
-    """
-    if sys.platform.startswith("linux"):
-        tune = getattr(ctypes.CDLL(None), "mallopt", None)  # not there with another libc
-        if tune is not None:
-            tune(_M_ARENA_MAX, 1)
-            tune(_M_MMAP_THRESHOLD, _LARGE)
-            tune(_M_TRIM_THRESHOLD, _KEPT)
-
-
 def window(source: str, *, one: str | None, preparation: "Preparation") -> Any:
     """Make a napari viewer that opens a session, and return it."""
     import napari
@@ -108,7 +88,6 @@ def window(source: str, *, one: str | None, preparation: "Preparation") -> Any:
     from napari_mtm.ui.open_dialog import Request
     from napari_mtm.ui.session_dock import open_in_dock
 
-    keep_memory_together()
     viewer = napari.Viewer(title="napari-mtm", show=False)
     open_in_dock(viewer, Request(source, one, preparation))
     show_docks(viewer)
