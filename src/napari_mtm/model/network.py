@@ -22,7 +22,6 @@ from functools import cache, lru_cache
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -126,7 +125,7 @@ def log_rates(loadings: Loadings, latents: Tensor, activity: Tensor, visible: Te
     seen = (activity - loadings.centre) * visible
     there = visible.to(seen.dtype)
     change = torch.zeros_like(rates)
-    kernels = own_kernels(loadings.own.shape[1], seen.shape[1]).to(seen.device)
+    kernels = own_kernels(loadings.own.shape[1], seen.shape[1], seen.device)
     for kernel, gain in zip(kernels, loadings.own.T, strict=True):
         change = change + recent(kernel, seen, there) * gain
     # Rates go up in proportion to the past, not exponentially: one spike of a unit that is
@@ -151,17 +150,16 @@ def recent(kernel: Tensor, seen: Tensor, there: Tensor) -> Tensor:
 _UNCHANGED = F.softplus(torch.tensor(4.0)).item()
 
 
-def own_kernels(scales: int, bins: int) -> Tensor:
-    """Weights (scales, T, T) of a unit's own past bins: memory of 1, 4, 16... bins."""
-    return torch.from_numpy(_own_kernels(scales, bins).copy())
-
-
 @lru_cache(maxsize=8)
-def _own_kernels(scales: int, bins: int) -> npt.NDArray[np.float32]:
+def own_kernels(scales: int, bins: int, device: torch.device) -> Tensor:
+    """Weights (scales, T, T) of a unit's own past bins: memory of 1, 4, 16... bins.
+
+    They are shared: not to be written to.
+    """
     lag = np.arange(bins)[:, None] - np.arange(bins) - 1
     decay = 4.0 ** -np.arange(scales)[:, None, None]
     weights = np.exp(-decay * np.maximum(lag, 0)) * (lag >= 0) * (1 - np.exp(-decay))
-    return np.asarray(weights, np.float32)
+    return torch.as_tensor(weights, dtype=torch.float32, device=device)
 
 
 # ---------------------------------------------------------------- transformer

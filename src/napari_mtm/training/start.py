@@ -147,7 +147,7 @@ def start_own_past(network: Default, session: str, counts: Tensor) -> None:
     if not scales or bins <= _AHEAD:
         return
     centre = torch.as_tensor(network.sessions[session].roots, device=counts.device)
-    kernels = own_kernels(scales, bins).to(counts.device)
+    kernels = own_kernels(scales, bins, counts.device)
     gram = torch.zeros(len(centre), scales, scales, device=counts.device)
     product = torch.zeros(len(centre), scales, device=counts.device)
     for part in torch.split(counts, _CHUNK):
