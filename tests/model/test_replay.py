@@ -1,11 +1,13 @@
 """A pass over one trial is recorded on a GPU, and says what it would say otherwise."""
 
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 
 import numpy as np
 import pytest
 import torch
 
+from napari_mtm.model.model import Model
 from napari_mtm.model.replay import Replays
 from tests.model.small import PRESETS, small_counts, small_model, small_session, some_hidden
 
@@ -91,6 +93,22 @@ def test_a_model_says_on_a_gpu_what_it_says_on_the_cpu(preset, task):
     for _ in range(3):
         found = model.predict(counts, hidden, task=task, session=session)
         np.testing.assert_allclose(found, expected, atol=HALF)
+
+
+def test_a_copied_model_goes_by_its_own_weights():
+    session, counts, hidden = small_session(), small_counts(1), some_hidden()
+    model = small_model("default", session).to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def predict(model: Model) -> np.ndarray:
+        return [model.predict(counts, hidden, session=session) for _ in range(3)][-1]
+
+    before = predict(model)
+    copied = deepcopy(model)
+    with torch.no_grad():
+        for parameter in copied.network.parameters():
+            parameter.mul_(0.5)
+    assert np.abs(predict(copied) - before).max() > 4 * HALF
+    np.testing.assert_array_equal(predict(model), before)
 
 
 @on_gpu

@@ -45,6 +45,10 @@ class Replays:
             run = work if recording is None else recording
             return run(*inputs)
 
+    def __reduce__(self) -> tuple[type["Replays"], tuple[()]]:
+        """Copy as new: recordings are of the tensors of whoever made them."""
+        return Replays, ()
+
     def clear(self) -> None:
         """Forget all."""
         with self._lock:
