@@ -24,15 +24,18 @@ def on_gpu(test):
 class Work:
     """Adds up what it is given and weights, and counts how often it is run."""
 
-    def __init__(self, device: str, *, looks: bool = False) -> None:
+    def __init__(self, device: str, *, looks: bool = False, greedy: bool = False) -> None:
         self.weights = torch.ones(3, device=device)
-        self.looks, self.runs = looks, 0
+        self.looks, self.greedy, self.runs = looks, greedy, 0
 
     def __call__(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         self.runs += 1
         if self.looks:
             x.sum().item()  # waits for the GPU, which no recording can
-        return x + self.weights, 2 * x
+        found = x + self.weights, 2 * x
+        if self.greedy and torch.cuda.is_current_stream_capturing():
+            torch.empty(2**46, dtype=torch.uint8, device=x.device)  # more than any GPU has
+        return found
 
 
 def run(replays: Replays, work: Work, value: float, *, name="sum", state=None) -> list[float]:
@@ -69,6 +72,12 @@ def test_what_cannot_be_recorded_is_run():
     device = "cuda" if torch.cuda.is_available() else "cpu"
     replays, work = Replays(), Work(device, looks=True)
     assert [run(replays, work, k) for k in (1.0, 2.0, 3.0, 4.0)] == [[2, 2], [3, 4], [4, 6], [5, 8]]
+
+
+@on_gpu
+def test_what_has_no_room_for_a_recording_is_run():
+    replays, work = Replays(), Work("cuda", greedy=True)
+    assert [run(replays, work, k) for k in (1.0, 2.0, 3.0)] == [[2, 2], [3, 4], [4, 6]]
 
 
 @on_gpu

@@ -36,27 +36,6 @@ while coordinator_of(viewer).live.answer is None and time.monotonic() < end:
 raise KeyError("of the script itself")
 """
 
-HEAPS = """
-import ctypes, sys, threading
-from napari_mtm.ui.launch import keep_memory_together
-libc = ctypes.CDLL(None)
-libc.fopen.restype = ctypes.c_void_p
-if sys.argv[2] == "one":
-    keep_memory_together()
-together = threading.Barrier(8)
-def take():
-    libc.malloc(100)
-    together.wait()
-threads = [threading.Thread(target=take) for _ in range(8)]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-file = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
-libc.malloc_info(0, file)
-libc.fclose(file)
-"""
-
 
 def in_a_process(code: str, **environment: str) -> str:
     variables = {k: v for k, v in os.environ.items() if k != "QT_API"} | environment
