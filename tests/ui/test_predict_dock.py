@@ -205,7 +205,7 @@ def test_scoring_the_test_trials_is_stopped_and_begun_again(asked, coordinator, 
     QTest.qWait(200)
     done, total = len(live.whole.trials), len(sample.split().test)
     assert 0 < done < total
-    assert cells(asked.score_panel.scores.text())[-1][0] == f"{done} of {total} test trials"
+    assert cells(asked.score_panel.scores.text())[-1][0] == f"test, {done} of {total}"
     assert not live.scoring
     assert (score.text(), score.isEnabled()) == ("Score", True)
     click(score)

@@ -87,7 +87,7 @@ def test_the_test_trials(session, total):
         for name, rate in (("model", 0.2), ("baseline", 0.3), ("oracle", 0.21))
     }
     row = whole_row(WholeScores(trials, total, tallies), total)
-    assert row.title == ("3 test trials" if total == 3 else "3 of 6 test trials")
+    assert row.title == ("3 test trials" if total == 3 else "test, 3 of 6")
     flat = counts.reshape(-1, 4).astype(float)
     assert row.scores["model"] == pytest.approx(bits(flat, np.full_like(flat, 0.2)), abs=1e-6)
     assert row.scores["baseline"] == pytest.approx(bits(flat, np.full_like(flat, 0.3)), abs=1e-6)

@@ -58,7 +58,7 @@ def whole_row(whole: WholeScores | None, n_trials: int) -> Row:
         return Row("test trials", {}, "not scored yet" if n_trials else "there are none")
     title = f"{whole.n_trials} test trials"
     if not whole.done:
-        title = f"{len(whole.trials)} of {title}"
+        title = f"test, {len(whole.trials)} of {whole.n_trials}"  # no wider than once all are
     counted = whole.tallies["model"]
     if not counted.spikes.any():
         return Row(title, {}, NO_SPIKES if counted.entries.any() else NOTHING)
