@@ -109,6 +109,26 @@ def test_a_cancelled_job_stops_and_gives_nothing(jobs, qtbot, notes):
     assert notes == []
 
 
+def test_what_is_cancelled_after_its_window_went_was_stopped(jobs, qtbot):
+    stopped, done = threading.Event(), Mock()
+
+    def work(progress):
+        try:
+            while True:
+                progress(0.1, "on and on")
+                time.sleep(0.005)
+        except Cancelled:
+            stopped.set()
+            raise
+
+    jobs.run("endless", work, done)
+    with qtbot.waitSignal(jobs.destroyed):
+        jobs.deleteLater()
+    jobs.cancel()
+    assert stopped.wait(5)
+    assert not done.called
+
+
 def test_a_new_job_replaces_the_old_one(jobs, qtbot):
     hold, results = threading.Event(), []
 

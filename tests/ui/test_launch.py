@@ -24,15 +24,16 @@ viewer.close()
 FAIL = """
 import time
 from napari_mtm.ui.launch import choose_qt, window
+choose_qt()
 from napari_mtm.ui.coordinator import coordinator_of
 from napari_mtm.recording.preparation import Preparation
-choose_qt()
 viewer = window("sample", one=None, preparation=Preparation())
 viewer.show()
 from qtpy.QtWidgets import QApplication
 end = time.monotonic() + 60
 while coordinator_of(viewer).live.answer is None and time.monotonic() < end:
     QApplication.processEvents()
+coordinator_of(viewer).finetuning.shelf.refresh()  # a job goes on
 raise KeyError("of the script itself")
 """
 
