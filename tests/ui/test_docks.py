@@ -1,5 +1,6 @@
 """The docks of a real window: they open together, are driven by mouse, and close for good."""
 
+import gc
 import threading
 
 import pytest
@@ -109,7 +110,10 @@ def test_cells_lie_where_the_frame_says(viewer, live):
         found.clear()
 
 
-def test_a_closed_window_leaves_nothing_running(viewer, live):
+@pytest.mark.parametrize("found_first", [False, True], ids=["deleted", "found by Python"])
+def test_a_closed_window_leaves_nothing_running(viewer, live, found_first):
     live.masks.invert()  # a request is on its way
     viewer.close()
+    if found_first:
+        gc.collect()  # before Qt deletes it
     until(lambda: not any(t.name.startswith("napari-mtm") for t in threading.enumerate()))

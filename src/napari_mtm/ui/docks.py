@@ -1,10 +1,12 @@
 """The docks of a viewer with a window: which there are, and where each belongs."""
 
 from typing import Any
+from weakref import finalize, ref
 
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QMainWindow
 
-from napari_mtm.ui.coordinator import coordinator_of
+from napari_mtm.ui.coordinator import Coordinator, coordinator_of
 
 _PLUGIN = "napari-mtm"
 _PANELS = ("Session", "Units", "Fine-tune", "Predict")
@@ -26,7 +28,7 @@ def show_docks(viewer: Any) -> None:
         main = dock.parent()
         if not main.property(_WATCHED):
             main.setProperty(_WATCHED, True)
-            main.destroyed.connect(lambda: coordinator.end(0.0))
+            _end_with(main, coordinator)
         if name == _TRACES:
             # The panels are higher than a small window; the traces are wide in any.
             main.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
@@ -36,6 +38,23 @@ def show_docks(viewer: Any) -> None:
             dock.raise_()
     for name in (*_PANELS, _TRACES):
         window.dock_widgets[_title(name)].parent().setWindowTitle(name)  # it fits on a tab
+
+
+def _end_with(main: QMainWindow, coordinator: Coordinator) -> None:
+    """End what works for a window once it is gone, whoever lets go of it first.
+
+    Qt deletes a closed window in a moment, and does not tell of it where Python's search for
+    garbage came first. Python may find it long after Qt deleted it.
+    """
+    held = ref(coordinator)
+
+    def end() -> None:
+        coordinator = held()
+        if coordinator is not None:
+            coordinator.end(0.0)
+
+    main.destroyed.connect(end)
+    finalize(main, end)
 
 
 def _title(name: str) -> str:
