@@ -10,7 +10,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 from vispy.scene.widgets import Grid
 
-from napari_mtm import load_model
+from napari_mtm import Mask, load_model
 from napari_mtm.ui.coordinator import coordinator_of
 from napari_mtm.ui.frame import find_canvas
 from napari_mtm.ui.session_dock import show_dock
@@ -112,3 +112,72 @@ def test_clicks_are_not_kept(make_napari_viewer, sample):
     assert len(clicks) == 8
     gc.collect()
     assert [click() for click in clicks[:6]] == [None] * 6  # of the last two some is in use
+
+
+def painted(viewer, layer) -> bool:
+    """Whether the colour of a hidden part is on the canvas."""
+    QApplication.processEvents()
+    shot = viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(int)
+    r, g, b = np.rint(255 * np.array(layer.colormap.map(1)[:3])).astype(int)
+    # It is drawn half transparent over black.
+    share = np.array([r, g, b]) * layer.opacity
+    return bool((np.abs(shot - share) < 12).all(axis=-1).sum() > 200)
+
+
+@pytest.mark.parametrize("dock_first", [True, False])
+def test_the_mask_is_drawn_only_while_it_shows_something(make_napari_viewer, sample, dock_first):
+    viewer = make_napari_viewer(show=True)
+    coordinator = coordinator_of(viewer)
+    if dock_first:
+        show_dock(viewer)
+    coordinator.show(sample)
+    show_dock(viewer)
+    masks = coordinator.masks
+    layer = masks.layer
+    node = viewer.window._qt_viewer.canvas.layer_to_visual[layer].node
+
+    def drawn() -> bool:
+        QApplication.processEvents()
+        assert node.visible or not painted(viewer, layer)
+        return node.visible
+
+    assert not drawn()
+    for trial in (1, 2, 0):
+        viewer.dims.set_current_step(0, trial)
+        assert not drawn()
+    masks.toggle_region(sample.regions[0].name)
+    assert drawn()
+    assert painted(viewer, layer)
+    viewer.dims.set_current_step(0, 3)
+    assert painted(viewer, layer)
+    layer.visible = False
+    assert not drawn()
+    masks.invert()
+    assert not drawn()
+    layer.visible = True
+    assert painted(viewer, layer)
+    masks.clear()
+    assert not drawn()
+    masks.undo()
+    assert painted(viewer, layer)
+    masks.clear()
+    masks.tool = "polygon"  # its corners are drawn with the layer
+    assert drawn()
+    masks.tool = "pan_zoom"
+    assert not drawn()
+    coordinator.show(sample)
+    assert not drawn()
+    masks.everywhere = False
+    masks.put(Mask.region(sample, sample.regions[-1].name))
+    assert painted(viewer, layer)
+    viewer.dims.set_current_step(0, 1)  # nothing is hidden on it
+    assert not drawn()
+    viewer.dims.set_current_step(0, 0)
+    assert painted(viewer, layer)
+    viewer.layers.remove(layer)  # an empty one takes its place
+    layer = masks.layer
+    node = viewer.window._qt_viewer.canvas.layer_to_visual[layer].node
+    assert not drawn()
+    masks.invert()
+    assert painted(viewer, layer)
+    coordinator.live.close()

@@ -6,6 +6,7 @@ trials moves a few pixels and redraws no layer.
 """
 
 from typing import Any
+from weakref import WeakSet
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtGui import QColor, QCursor, QPainter, QPaintEvent
@@ -15,6 +16,7 @@ from napari_mtm.ui.coordinator import Coordinator, Hover
 from napari_mtm.ui.mends import (
     forget_old_clicks,
     forget_old_grids,
+    leave_out_while_empty,
     let_polygons_cross,
     use_own_context,
 )
@@ -115,6 +117,7 @@ class CanvasFrame(QObject):
         canvas.installEventFilter(self)
         forget_old_clicks(canvas)
         let_polygons_cross()
+        self._left_out: WeakSet[object] = WeakSet()  # masks that are not drawn while they are empty
         self._one_picture = OnePicture(coordinator, canvas)
         self._set_aside = SetAside(coordinator, canvas)
         coordinator.session_changed.connect(self._on_session)
@@ -128,6 +131,7 @@ class CanvasFrame(QObject):
         coordinator.limits_changed.connect(self._on_limits)
         coordinator.live.answered.connect(self._on_scores)
         coordinator.live.scored.connect(self._on_scores)
+        coordinator.masks.tool_changed.connect(self._on_mask_layer)
         coordinator.hovered.connect(self._on_hover)
         coordinator.menu_wanted.connect(self._on_menu_wanted)
         self._later = QTimer(self)
@@ -139,6 +143,7 @@ class CanvasFrame(QObject):
             changed.connect(self._tidy_later)
         coordinator.viewer.canvas.grid.events.connect(self._tidy_later)
         self._on_session()
+        self._on_mask_layer()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Keep the gutter beside the canvas, and hide the hover when the cursor leaves."""
@@ -165,6 +170,12 @@ class CanvasFrame(QObject):
         self.hover.hide()
         self._place()
         self._on_view()
+
+    def _on_mask_layer(self) -> None:
+        layer = self._coordinator.masks.layer
+        if layer is not None and layer not in self._left_out:
+            self._left_out.add(layer)
+            leave_out_while_empty(self._coordinator.viewer, layer)
 
     def _on_gutter(self) -> None:
         self.gutter.update()

@@ -1,7 +1,9 @@
 """What napari (0.9) leaves undone around its canvas, done for it."""
 
 from typing import Any
+from weakref import ref
 
+import numpy as np
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QWidget
 
@@ -75,6 +77,31 @@ def let_polygons_cross() -> None:
                     self._color = colour
 
     labels_polygon.Polygon = Polygon
+
+
+def leave_out_while_empty(viewer: Any, labels: Any) -> None:
+    """Draw a layer of labels only while something is painted in it, or a tool is at hand.
+
+    Napari draws what is all transparent, too, which takes about as long as a raster.
+    """
+    window = getattr(getattr(viewer, "window", None), "_qt_viewer", None)
+    drawn = getattr(getattr(window, "canvas", None), "layer_to_visual", {}).get(labels)
+    if drawn is None:  # no window, or drawn in another way
+        return
+    visual = ref(drawn)
+
+    def look(event: object = None) -> None:
+        drawn = visual()
+        if drawn is None:
+            return
+        # What is drawn of a tool, as the corners of a polygon, goes with the layer.
+        shows = labels.visible and (labels.mode != "pan_zoom" or bool(np.any(labels.data)))
+        if drawn.node.visible != shows:
+            drawn.node.visible = shows
+
+    for event in (labels.events.set_data, labels.events.visible, labels.events.mode):
+        event.connect(look, position="last")  # after napari, which draws whatever is set
+    look()
 
 
 def _forget_what_was_before(press: Any) -> None:
