@@ -82,6 +82,42 @@ def test_a_worker_that_is_lost_costs_no_more_than_time(stores: list[Path], tmp_p
     assert run.losses()[40] == pytest.approx(whole.losses()[40], rel=1e-3)
 
 
+LEAVE = """
+from pathlib import Path
+import torch
+from napari_mtm.training.world import joined
+def threads():
+    return len(list(Path("/proc/self/task").iterdir()))
+with joined() as world:
+    before = threads()
+    weights = torch.nn.Linear(2, 2)
+    torch.optim.AdamW(weights.parameters())
+    world.add_up(p.data for p in weights.parameters())
+    world.wait()
+print(f"{before} {threads()}")
+"""
+
+
+def test_no_thread_is_left_when_they_part(tmp_path: Path) -> None:
+    """One that goes on while Python ends may abort the process."""
+    if not Path("/proc/self/task").exists():
+        pytest.skip("threads are counted in /proc")
+    script = tmp_path / "leave.py"
+    script.write_text(LEAVE)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [sys.executable, *launcher, str(script)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    counts = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+    assert len(counts) == 2
+    assert all(before > 1 and after == 1 for before, after in counts)
+
+
 def workers(parent: int) -> list[int]:
     """Processes that torchrun started."""
     found = []

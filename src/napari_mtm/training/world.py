@@ -1,5 +1,6 @@
 """The processes that train together: one, or those that torchrun started."""
 
+import importlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -70,6 +71,9 @@ def joined() -> Iterator[World]:
     if "WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
         yield ALONE
         return
+    # An optimiser brings this along. Where it is imported once the group is there, it keeps the
+    # group, whose threads then go on while Python ends, which now and then aborts the process.
+    importlib.import_module("torch._dynamo")
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
