@@ -7,10 +7,11 @@ import pytest
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_mtm import Session, save_session
-from napari_mtm.ui.coordinator import coordinator_of
+from napari_mtm.ui.coordinator import Hover, coordinator_of
+from napari_mtm.ui.frame import HoverLabel
 from napari_mtm.ui.session_dock import show_dock
 from napari_mtm.ui.strips import GUTTER_WIDTH
 
@@ -145,6 +146,24 @@ def test_hovering_with_the_mouse_tells_the_unit(viewer, dock, frame, qtbot, samp
     assert unit["uuid"][:8] in frame.hover.text()
     assert unit["region"] in dock.under.text()
     assert canvas.rect().contains(frame.hover.geometry())
+
+
+def test_what_is_under_the_cursor_is_not_cut_off_on_a_narrow_canvas(viewer, frame, qtbot):
+    hover, heights = Hover(unit=3, bin=10, time=-0.3, count=1), []
+    for width in (900, 120):
+        canvas = QWidget()
+        qtbot.addWidget(canvas)
+        canvas.resize(width, 400)
+        label = HoverLabel(coordinator_of(viewer), canvas)
+        label.tell(hover, canvas)
+        assert canvas.rect().contains(label.geometry())
+        room = label.contentsRect().adjusted(4, 4, -4, -4)
+        flags = Qt.TextFlag.TextWordWrap.value if label.wordWrap() else 0
+        needed = label.fontMetrics().boundingRect(room, flags, label.text())
+        assert needed.width() <= room.width()
+        assert needed.height() <= room.height()
+        heights.append(label.height())
+    assert heights[1] > heights[0]
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])

@@ -82,7 +82,7 @@ class HoverLabel(QLabel):
         lines = self._coordinator.unit_lines(hover.unit)
         score = unit_score_words(self._coordinator, hover.unit)
         self.setText("\n".join((*lines, hover_line(self._coordinator, hover), *score)))
-        self.adjustSize()
+        self._fit(canvas.width())
         cursor = canvas.mapFromGlobal(canvas.cursor().pos())
         x = min(cursor.x() + _HOVER_OFFSET, canvas.width() - self.width())
         y = cursor.y() + _HOVER_OFFSET
@@ -91,6 +91,14 @@ class HoverLabel(QLabel):
         self.move(max(x, 0), max(y, 0))
         self.show()
         self.raise_()  # above the event lines
+
+    def _fit(self, width: int) -> None:
+        """Take as much room as the text does, in longer lines than `width` on several."""
+        self.setWordWrap(False)
+        self.adjustSize()
+        if self.width() > width:
+            self.setWordWrap(True)
+            self.resize(width, self.heightForWidth(width))
 
 
 class CanvasFrame(QObject):
