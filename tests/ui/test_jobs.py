@@ -1,11 +1,14 @@
 """One job at a time off the Qt thread, with progress, cancelling and errors in words."""
 
+import gc
 import threading
 import time
 from unittest.mock import Mock
+from weakref import ref
 
 import pytest
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QObject
 
 from napari_mtm.errors import Cancelled, SourceError
 from napari_mtm.ui.jobs import Jobs, report
@@ -127,6 +130,29 @@ def test_what_is_cancelled_after_its_window_went_was_stopped(jobs, qtbot):
     jobs.cancel()
     assert stopped.wait(5)
     assert not done.called
+
+
+def test_who_waits_for_a_job_goes_with_its_window(qtbot):
+    class Panel(QObject):
+        def __init__(self):
+            super().__init__()
+            self.jobs = Jobs(self)
+
+        def done(self, result):
+            pass
+
+    hold, panel = threading.Event(), Panel()
+    panel.jobs.run("slow", lambda progress: hold.wait(5), panel.done)
+    gone = ref(panel)
+    gc.disable()
+    try:
+        with qtbot.waitSignal(panel.destroyed):
+            panel.deleteLater()
+        del panel
+        assert gone() is None
+    finally:
+        gc.enable()
+        hold.set()
 
 
 def test_a_new_job_replaces_the_old_one(jobs, qtbot):

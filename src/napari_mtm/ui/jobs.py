@@ -2,9 +2,8 @@
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any
 
 from qtpy.compat import isalive
@@ -33,6 +32,11 @@ class _Job:
     news: "SimpleQueue[tuple[str, Any]]" = field(default_factory=SimpleQueue)
     rung: bool = False
     ended: bool = False
+
+    def give_up(self) -> None:
+        """Stop, and let go of who waits: widgets that are gone would live on with it."""
+        self.stop.set()
+        self.done = self.failed = _unheard
 
     def progress(self, fraction: float, message: str) -> None:
         if self.stop.is_set():
@@ -90,7 +94,7 @@ class Jobs(QObject):
         if self._bell is None:
             self._bell = Bell(self._look)
         job = self._job = _Job(what, done, failed or report, self._bell.ring)
-        self.destroyed.connect(job.stop.set)
+        self.destroyed.connect(job.give_up)
         self.started.emit(what)
         # Not a daemon: Python waits for it at exit, which libraries with threads of
         # their own need. It stops when this object goes, with the window.
@@ -109,9 +113,8 @@ class Jobs(QObject):
             return
         job.rung = False
         news: dict[str, Any] = {}
-        with suppress(Empty):
-            while True:
-                news.update([job.news.get_nowait()])
+        for _ in range(job.news.qsize()):  # a busy job tells more meanwhile, and rings again
+            news.update([job.news.get_nowait()])
         if "progress" in news:
             self._rest.start()
             self.progressed.emit(*news["progress"])
@@ -125,9 +128,13 @@ class Jobs(QObject):
 
     def _settle(self) -> None:
         assert self._job is not None
-        self.destroyed.disconnect(self._job.stop.set)
+        self.destroyed.disconnect(self._job.give_up)
         self._job = None
         self.finished.emit()
+
+
+def _unheard(outcome: object) -> None:
+    """Tell nobody."""
 
 
 def report(error: Exception) -> None:
