@@ -91,8 +91,9 @@ def test_what_is_reported_before_a_long_silence_is_told(jobs, qtbot):
         hold.set()
 
 
-def test_a_cancelled_job_stops_and_gives_nothing(jobs, qtbot, notes):
-    stopped, done = threading.Event(), Mock()
+def run_endless(jobs: Jobs, done: Mock) -> threading.Event:
+    """Run a job that goes on until it is stopped; return what is set then."""
+    stopped = threading.Event()
 
     def work(progress):
         try:
@@ -104,6 +105,12 @@ def test_a_cancelled_job_stops_and_gives_nothing(jobs, qtbot, notes):
             raise
 
     jobs.run("endless", work, done)
+    return stopped
+
+
+def test_a_cancelled_job_stops_and_gives_nothing(jobs, qtbot, notes):
+    done = Mock()
+    stopped = run_endless(jobs, done)
     with qtbot.waitSignal(jobs.finished):
         jobs.cancel()
     assert stopped.wait(5)
@@ -113,18 +120,8 @@ def test_a_cancelled_job_stops_and_gives_nothing(jobs, qtbot, notes):
 
 
 def test_what_is_cancelled_after_its_window_went_was_stopped(jobs, qtbot):
-    stopped, done = threading.Event(), Mock()
-
-    def work(progress):
-        try:
-            while True:
-                progress(0.1, "on and on")
-                time.sleep(0.005)
-        except Cancelled:
-            stopped.set()
-            raise
-
-    jobs.run("endless", work, done)
+    done = Mock()
+    stopped = run_endless(jobs, done)
     with qtbot.waitSignal(jobs.destroyed):
         jobs.deleteLater()
     jobs.cancel()
