@@ -83,6 +83,7 @@ def test_a_worker_that_is_lost_costs_no_more_than_time(stores: list[Path], tmp_p
 
 
 LEAVE = """
+import sys
 from pathlib import Path
 import torch
 from napari_mtm.training.world import joined
@@ -94,7 +95,7 @@ with joined() as world:
     torch.optim.AdamW(weights.parameters())
     world.add_up(p.data for p in weights.parameters())
     world.wait()
-print(f"{before} {threads()}")
+sys.stdout.write(f"{before} {threads()}\\n")  # as one: both write to the same file
 """
 
 
