@@ -1,6 +1,5 @@
 """The cells beside the raster: what they draw, how they lie, and what a person removes."""
 
-import gc
 import weakref
 from dataclasses import replace
 from unittest.mock import Mock
@@ -14,6 +13,7 @@ from napari_mtm.live.engine import Answer, Request
 from napari_mtm.model.reconstruction import Reconstruction
 from napari_mtm.ui.cells import USUAL
 from napari_mtm.ui.coordinator import coordinator_of
+from tests.ui.waiting import until_gone
 
 
 @pytest.fixture
@@ -461,5 +461,4 @@ def test_a_viewer_with_cells_can_go(sample):
     coordinator.cells.show(answered(sample, Mask.region(sample, "CA1"), 0))
     gone = weakref.ref(coordinator), weakref.ref(viewer)
     del viewer, coordinator
-    gc.collect()
-    assert [g() for g in gone] == [None, None]
+    until_gone(*gone)

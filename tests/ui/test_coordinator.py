@@ -1,6 +1,5 @@
 """One coordinator per viewer: it shows sessions, orders and hides rows, and tells its views."""
 
-import gc
 import weakref
 from unittest.mock import Mock
 
@@ -10,6 +9,7 @@ from napari.components import ViewerModel
 
 from napari_mtm import Session
 from napari_mtm.ui.coordinator import Hover, coordinator_of, raster
+from tests.ui.waiting import until_gone
 
 
 def listen(signal) -> Mock:
@@ -25,8 +25,7 @@ def test_one_per_viewer(viewer):
 
 def test_a_viewer_can_go(viewer):
     gone = weakref.ref(coordinator_of(ViewerModel()))
-    gc.collect()
-    assert gone() is None
+    until_gone(gone)
 
 
 def test_showing_a_session_adds_its_raster(coordinator, viewer, sample):

@@ -21,6 +21,7 @@ from napari_mtm.ui.live import STALE_MS
 from napari_mtm.ui.preferences import preferences
 from tests.conftest import trials as trials_table
 from tests.model.small import BINS, small_model, small_session
+from tests.ui.waiting import until_gone
 
 PATIENCE_MS = 20_000
 
@@ -927,6 +928,5 @@ def test_a_viewer_that_goes_takes_its_thread_along(qapp, sample, until):
     coordinator.masks.toggle_region("CA1")
     gone = weakref.ref(coordinator), weakref.ref(viewer)
     del viewer, coordinator
-    gc.collect()
-    assert [g() for g in gone] == [None, None]
+    until_gone(*gone)
     until(lambda: engine_threads() <= before)

@@ -1,6 +1,5 @@
 """Painting what is hidden: every stroke, fill, polygon and click is one edit that can be undone."""
 
-import gc
 import weakref
 from unittest.mock import Mock
 
@@ -18,6 +17,7 @@ from napari.utils.key_bindings import KeymapHandler, coerce_keybinding
 from napari_mtm import Mask, Session
 from napari_mtm.masking.painting import PREDICTED, TAKEN, VISIBLE, Painting
 from napari_mtm.ui.coordinator import coordinator_of
+from tests.ui.waiting import until_gone
 
 
 @pytest.fixture
@@ -739,8 +739,7 @@ def test_a_viewer_with_a_session_can_go(sample):
     coordinator.masks.layer.paint((5, 50), 1)
     gone = weakref.ref(coordinator), weakref.ref(viewer)
     del viewer, coordinator
-    gc.collect()
-    assert [g() for g in gone] == [None, None]
+    until_gone(*gone)
 
 
 @pytest.mark.parametrize(("n_trials", "n_bins", "n_units"), [(1, 1, 1), (1, 100, 1), (5, 2, 2000)])

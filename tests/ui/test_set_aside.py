@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QWidget
 from napari_mtm import Session
 from napari_mtm.ui.coordinator import coordinator_of
 from napari_mtm.ui.set_aside import REST_MS, SetAside
+from tests.ui.waiting import until_gone
 
 PATIENCE_MS = 20_000
 
@@ -105,8 +106,7 @@ def test_layers_that_were_set_aside_can_go(coordinator, canvas, qtbot):
     mask = ref(coordinator.masks.layer)
     coordinator.close()
     assert gc.get_freeze_count() == 0
-    gc.collect()
-    assert mask() is None
+    until_gone(mask)
 
 
 def test_other_layers_that_go_change_nothing(coordinator, viewer, canvas, qtbot):
