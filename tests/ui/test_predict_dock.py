@@ -2,6 +2,7 @@
 
 import threading
 import time
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from qtpy.QtWidgets import QMessageBox
 from napari_mtm import Mask, Session
 from napari_mtm.ui.predict_dock import PredictDock
 from tests.ui.tables import cells
-from tests.ui.waiting import until
+from tests.ui.waiting import until, until_gone
 
 
 @pytest.fixture
@@ -253,6 +254,35 @@ def test_fitting_a_baseline_is_stopped(asked, coordinator, monkeypatch):
     until(lambda: not panel.fitting.isHidden())
     click(panel.score_button)
     until(lambda: not any("fitting" in thread.name for thread in threading.enumerate()))
+
+
+def test_closed_while_a_baseline_is_fitted_it_hears_no_more(
+    qapp, viewer, coordinator, sample, monkeypatch
+):
+    from napari_mtm.scoring import baselines
+
+    began, end = threading.Event(), threading.Event()
+
+    class Slow:
+        name = "psth"
+
+        @staticmethod
+        def fit(session, split, progress):
+            began.set()
+            assert end.wait(60)
+
+    monkeypatch.setattr(baselines, "BASELINES", (Slow,))
+    dock = PredictDock(viewer)  # held by nobody else, as one that napari took out of its window
+    assert began.wait(60)
+    gone = ref(dock.score_panel)
+    del dock
+    try:
+        until_gone(gone)
+        coordinator.masks.put(Mask.region(sample, biggest(sample)))
+        until(lambda: coordinator.live.answer is not None and not coordinator.live.stale)
+    finally:
+        end.set()
+        coordinator.live.close()
 
 
 def test_a_baselines_score_is_never_that_of_another_mask(asked, coordinator, sample):
