@@ -129,7 +129,8 @@ def test_what_is_cancelled_after_its_window_went_was_stopped(jobs, qtbot):
     assert not done.called
 
 
-def test_who_waits_for_a_job_goes_with_its_window(qtbot):
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_who_waits_for_a_job_goes_with_its_window(cancelled, qtbot):
     class Panel(QObject):
         def __init__(self):
             super().__init__()
@@ -141,6 +142,8 @@ def test_who_waits_for_a_job_goes_with_its_window(qtbot):
     hold, panel = threading.Event(), Panel()
     panel.jobs.run("slow", lambda progress: hold.wait(5), panel.done)
     gone = ref(panel)
+    if cancelled:
+        panel.jobs.cancel()
     gc.disable()
     try:
         with qtbot.waitSignal(panel.destroyed):

@@ -103,7 +103,7 @@ class Jobs(QObject):
     def cancel(self) -> None:
         """Stop the running job at its next report of progress, and forget its result."""
         if self._job is not None and isalive(self):  # else it was told to as this went
-            self._job.stop.set()
+            self._job.give_up()
             self._settle()
 
     def _look(self) -> None:
