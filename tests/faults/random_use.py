@@ -3,13 +3,13 @@
     python -m tests.faults.random_use --actions 10000
 
 It ends with one line: how many actions there were, what went wrong, how much the memory grew
-from the first tenth to the end, how many more files are open, and which threads are left. Memory
-is what is resident; after each tenth both that and the part of it that the process wrote itself
-are printed, without pages of libraries, which are read in as they are used. Exits with 1 where
-anything was heard (exceptions, warnings, what Qt and napari complain of), where the answer that
-is shown is not that of the mask, where memory grew by 5% or more, or where files or a thread are
-left. A failure is printed with its action's number: the same `--seed` and as many `--actions` do
-the same again, and `--trace` says what each was.
+from the first tenth (25 actions at least) to the end, how many more files are open, and which
+threads are left. Memory is what is resident; after each tenth both that and the part of it that
+the process wrote itself are printed, without pages of libraries, which are read in as they are
+used. Exits with 1 where anything was heard (exceptions, warnings, what Qt and napari complain of),
+where the answer that is shown is not that of the mask, where memory grew by 5% or more, or where
+files or a thread are left. A failure is printed with its action's number: the same `--seed` and as
+many `--actions` do the same again, and `--trace` says what each was.
 """
 
 import argparse
@@ -149,7 +149,7 @@ def _act_all(
 ) -> list[Memory]:
     """Act, and look now and then; return the memory that is taken after each tenth."""
     start = time.monotonic()
-    tenth = max(actions // 10, 1)
+    tenth = max(actions // 10, CHECK_EVERY)
     memory = []
     for number in range(actions):
         troubles.at = f"seed {seed}, action {number}"
@@ -158,7 +158,7 @@ def _act_all(
         troubles.at += f" ({person.done})"
         if number % CHECK_EVERY == CHECK_EVERY - 1:
             _try(lambda: [troubles.hear(what) for what in wrong(person)], troubles)
-        if number % tenth == tenth - 1:
+        if number % tenth == tenth - 1 or number == actions - 1:
             memory.append(_memory_at_home(person))
             trace(f"after {number + 1}: {memory[-1]} MiB")
     troubles.at = f"seed {seed}, at the end"
