@@ -1,6 +1,5 @@
 """The engine: the newest request wins, whatever is slow, fails, is forgotten or closed."""
 
-import gc
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from napari_mtm.live.engine import (
     Request,
     Step,
 )
+from tests.going import until_gone
 
 PATIENCE = 10.0
 """Seconds after which a test gives up."""
@@ -705,15 +705,6 @@ def test_closing_on_the_engines_own_thread_does_not_wait_for_itself():
     assert engine.close(PATIENCE)
 
 
-def wait_until_gone(thing: weakref.ref[object]) -> None:
-    """Search for garbage, also where another thread's search makes ours return at once."""
-    end = time.perf_counter() + PATIENCE
-    while thing() is not None:
-        assert time.perf_counter() < end, "something holds it"
-        gc.collect()
-        time.sleep(0.001)
-
-
 def test_a_closed_engine_holds_no_model(told):
     engine, model = Engine(told), Fake()
     gone = weakref.ref(model)
@@ -724,7 +715,7 @@ def test_a_closed_engine_holds_no_model(told):
     assert engine.close(PATIENCE)
     told.news.clear()
     del model
-    wait_until_gone(gone)
+    until_gone(gone)
 
 
 def test_an_engine_closed_in_the_middle_of_a_pass_goes_once_that_ends(told, model):
@@ -738,7 +729,7 @@ def test_an_engine_closed_in_the_middle_of_a_pass_goes_once_that_ends(told, mode
     gone = weakref.ref(engine)
     del engine
     model.at_rates.open()
-    wait_until_gone(gone)  # and what it told
+    until_gone(gone)  # and what it told
 
 
 BUSY_AT_THE_END = """

@@ -13,7 +13,7 @@ from napari_mtm.live.engine import Answer, Request
 from napari_mtm.model.reconstruction import Reconstruction
 from napari_mtm.ui.cells import USUAL
 from napari_mtm.ui.coordinator import coordinator_of
-from tests.ui.waiting import until_gone
+from tests.going import until_gone
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from napari.components import ViewerModel
 
 from napari_mtm import Session
 from napari_mtm.ui.coordinator import Hover, coordinator_of, raster
-from tests.ui.waiting import until_gone
+from tests.going import until_gone
 
 
 def listen(signal) -> Mock:

@@ -20,8 +20,8 @@ from napari_mtm.ui.coordinator import coordinator_of
 from napari_mtm.ui.live import STALE_MS
 from napari_mtm.ui.preferences import preferences
 from tests.conftest import trials as trials_table
+from tests.going import until_gone
 from tests.model.small import BINS, small_model, small_session
-from tests.ui.waiting import until_gone
 
 PATIENCE_MS = 20_000
 

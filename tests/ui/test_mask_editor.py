@@ -17,7 +17,7 @@ from napari.utils.key_bindings import KeymapHandler, coerce_keybinding
 from napari_mtm import Mask, Session
 from napari_mtm.masking.painting import PREDICTED, TAKEN, VISIBLE, Painting
 from napari_mtm.ui.coordinator import coordinator_of
-from tests.ui.waiting import until_gone
+from tests.going import until_gone
 
 
 @pytest.fixture

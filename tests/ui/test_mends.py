@@ -14,7 +14,8 @@ from napari_mtm import Mask, load_model
 from napari_mtm.ui.coordinator import coordinator_of
 from napari_mtm.ui.frame import find_canvas
 from napari_mtm.ui.session_dock import show_dock
-from tests.ui.waiting import until, until_gone
+from tests.going import until_gone
+from tests.ui.waiting import until
 
 
 def overlay_of(viewer, overlay):

@@ -12,8 +12,9 @@ from qtpy.QtWidgets import QMessageBox
 
 from napari_mtm import Mask, Session
 from napari_mtm.ui.predict_dock import PredictDock
+from tests.going import until_gone
 from tests.ui.tables import cells
-from tests.ui.waiting import until, until_gone
+from tests.ui.waiting import until
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QWidget
 from napari_mtm import Session
 from napari_mtm.ui.coordinator import coordinator_of
 from napari_mtm.ui.set_aside import REST_MS, SetAside
-from tests.ui.waiting import until_gone
+from tests.going import until_gone
 
 PATIENCE_MS = 20_000
 
