@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from queue import SimpleQueue
 from typing import Any
 
 from qtpy.compat import isalive
@@ -29,9 +28,10 @@ class _Job:
     failed: Callable[[Exception], None]
     ring: Callable[[], None]
     stop: threading.Event = field(default_factory=threading.Event)
-    news: "SimpleQueue[tuple[str, Any]]" = field(default_factory=SimpleQueue)
     rung: bool = False
-    ended: bool = False
+    reported: tuple[float, str] | None = None
+    told: tuple[float, str] | None = None
+    outcome: tuple[str, Any] | None = None
 
     def give_up(self) -> None:
         """Stop, and let go of who waits: widgets that are gone would live on with it."""
@@ -41,17 +41,16 @@ class _Job:
     def progress(self, fraction: float, message: str) -> None:
         if self.stop.is_set():
             raise Cancelled(f"{self.what} was cancelled.")
-        self.news.put(("progress", (fraction, message)))
+        self.reported = fraction, message
         if not self.rung:  # else it is heard along with what was reported before
             self.rung = True
             self.ring()
 
     def work(self, function: Callable[[Progress], Any]) -> None:
         try:
-            self.news.put(("result", function(self.progress)))
+            self.outcome = "result", function(self.progress)
         except Exception as error:  # noqa: BLE001  told on the Qt thread
-            self.news.put(("error", error))
-        self.ended = True
+            self.outcome = "error", error
         self.ring()
 
 
@@ -109,22 +108,25 @@ class Jobs(QObject):
     def _look(self) -> None:
         """Hear from the running job; of its progress, only the latest is told."""
         job = self._job
-        if job is None or not isalive(self) or (self._rest.isActive() and not job.ended):
+        if job is None or not isalive(self):
+            return
+        outcome = job.outcome  # first: what it reported until then is told before
+        if self._rest.isActive() and outcome is None:
             return
         job.rung = False
-        news: dict[str, Any] = {}
-        for _ in range(job.news.qsize()):  # a busy job tells more meanwhile, and rings again
-            news.update([job.news.get_nowait()])
-        if "progress" in news:
+        reported = job.reported
+        if reported is not None and reported is not job.told:
+            job.told = reported
             self._rest.start()
-            self.progressed.emit(*news["progress"])
-        if self._job is not job or not news.keys() & {"result", "error"}:
+            self.progressed.emit(*reported)
+        if self._job is not job or outcome is None:
             return
         self._settle()
-        if "result" in news:
-            job.done(news["result"])
-        elif not isinstance(news["error"], Cancelled):
-            job.failed(news["error"])
+        kind, value = outcome
+        if kind == "result":
+            job.done(value)
+        elif not isinstance(value, Cancelled):
+            job.failed(value)
 
     def _settle(self) -> None:
         assert self._job is not None
