@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_mtm.files import replacing
 from napari_mtm.masking.sampling import DEFAULT, PUBLISHED
 from napari_mtm.masking.tasks import SCORES, Score
 from napari_mtm.metrics import tally
@@ -33,7 +34,6 @@ from napari_mtm.recording.opening import open_session
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.simulation.animal import Recipe as Animal
 from napari_mtm.recording.simulation.cache_writer import simulate
-from napari_mtm.recording.store import replacing
 from napari_mtm.scoring.baselines import ReducedRank
 from napari_mtm.scoring.held_out import held_out_rates, scored_entries
 from napari_mtm.training.loop import train

@@ -503,8 +503,8 @@ def _print_run(run: "Run") -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    from napari_mtm.files import replacing
     from napari_mtm.model.weights import load_model
-    from napari_mtm.recording.store import replacing
     from napari_mtm.scoring.evaluate import evaluate
 
     model = load_model(options.model, device=options.device)

@@ -19,7 +19,7 @@ class PreparationError(MtmError):
 
 
 class StoreError(MtmError):
-    """A prepared session cannot be read or written."""
+    """A prepared session, or another file of ours, cannot be read or written."""
 
 
 class MaskError(MtmError):

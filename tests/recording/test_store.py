@@ -2,9 +2,6 @@
 
 import errno
 import json
-import signal
-import subprocess
-import sys
 import zlib
 
 import numpy as np
@@ -19,7 +16,6 @@ from napari_mtm.recording import store
 from napari_mtm.recording.store import (
     is_store,
     open_store,
-    remove_partial,
     store_id,
     store_of,
     store_origin,
@@ -222,21 +218,6 @@ def test_an_interrupted_write_leaves_nothing(sample, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         save_session(sample, tmp_path / "store.mtm")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_what_a_killed_process_had_written_can_be_removed(tmp_path):
-    path = tmp_path / "store.mtm"
-    code = (
-        "import os, signal; from pathlib import Path;"
-        "from napari_mtm.recording.store import replacing\n"
-        f"with replacing(Path({str(path)!r})): os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    killed = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
-    assert [p.wait() for p in killed] == [-signal.SIGKILL] * 2
-    assert len(list(tmp_path.iterdir())) == 2
-    remove_partial(path, killed[0].pid)
-    (other,) = tmp_path.iterdir()
-    assert f"-{killed[1].pid}-" in other.name
 
 
 def test_a_session_knows_the_store_that_it_was_opened_from(sample, stored, tmp_path):

@@ -19,13 +19,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from napari_mtm.errors import WeightsError
+from napari_mtm.files import replacing
 from napari_mtm.model.grid import Grid
 from napari_mtm.model.importing import check_unclaimed
 from napari_mtm.model.model import Model, best_device, build
 from napari_mtm.model.network import Default, DefaultSizes, Published, PublishedSizes
 from napari_mtm.model.readouts import Basis, Linear, Readouts
 from napari_mtm.model.units import Units
-from napari_mtm.recording.store import replacing
 
 VERSION = 1
 SUFFIX = ".safetensors"

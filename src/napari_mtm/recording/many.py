@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from napari_mtm.errors import MtmError, PreparationError, SourceError, StoreError
+from napari_mtm.files import remove_partial
 from napari_mtm.progress import Progress, silent
 from napari_mtm.recording import cache
 from napari_mtm.recording.alf import open_one
@@ -29,7 +30,6 @@ from napari_mtm.recording.reading import read_recording
 from napari_mtm.recording.session import Session, titled
 from napari_mtm.recording.store import (
     open_store,
-    remove_partial,
     save_session,
     store_id,
     store_origin,

@@ -8,11 +8,9 @@ larger ones when asked for, so that opening takes the same time whatever the siz
 
 import json
 import os
-import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_mtm.errors import PreparationError, StoreError
+from napari_mtm.files import replacing
 from napari_mtm.recording.session import Session, titled
 
 FORMAT = "napari-mtm session"
@@ -208,46 +207,6 @@ def is_store(path: Path) -> bool:
         return _MARK in _read_head(path)[0]
     except StoreError:
         return False
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Any]:
-    """Open a file beside `path` that takes its place when all was written.
-
-    Raises StoreError, and leaves what was at `path`, where that fails.
-    """
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=_partial(path, os.getpid()), delete=False
-        ) as file:
-            temporary = Path(file.name)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-        temporary = None
-    except OSError as error:
-        raise StoreError(
-            f"Cannot write {path}: {error.strerror or error}. Nothing was changed."
-        ) from None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def remove_partial(path: Path, process: int) -> None:
-    """Remove what a process that was killed had written for `path`."""
-    for file in path.parent.iterdir():
-        if file.name.startswith(_partial(path, process)):
-            file.unlink(missing_ok=True)
-
-
-def _partial(path: Path, process: int) -> str:
-    """How the name begins of a file that a process writes beside `path`."""
-    return f".{path.name}-{process}-"
 
 
 class _Layout:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_mtm.files import replacing
 from napari_mtm.masking.tasks import SCORES, Score
-from napari_mtm.recording.store import replacing
 from napari_mtm.reproducing.study import FEW, ONCE, REFERENCES, TRAINED, Arm, Result, Scale
 
 if TYPE_CHECKING:

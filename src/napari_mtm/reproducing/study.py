@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from napari_mtm.errors import TrainingError
+from napari_mtm.files import replacing
 from napari_mtm.masking.tasks import SCORES, Score
 from napari_mtm.metrics import tally
 from napari_mtm.model.model import Model, new_model
@@ -22,7 +23,6 @@ from napari_mtm.model.network import DefaultSizes, PublishedSizes
 from napari_mtm.processes import pool
 from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording.session import Session
-from napari_mtm.recording.store import replacing
 from napari_mtm.scoring.baselines import ReducedRank
 from napari_mtm.scoring.held_out import held_out_rates, scored_entries
 from napari_mtm.training.finetuning import with_session

@@ -8,12 +8,12 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from napari_mtm.errors import MtmError
+from napari_mtm.files import replacing
 from napari_mtm.masking.tasks import SCORES
 from napari_mtm.model.model import Model
 from napari_mtm.model.weights import load_model
 from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording.session import Session
-from napari_mtm.recording.store import replacing
 from napari_mtm.scoring.decoding import decode_behaviour, score_decoded
 from napari_mtm.scoring.evaluate import evaluate
 from napari_mtm.training.run import COMPARISON, Run

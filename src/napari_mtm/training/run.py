@@ -31,10 +31,10 @@ from torch import Tensor
 
 from napari_mtm import __version__
 from napari_mtm.errors import StoreError, TrainingError
+from napari_mtm.files import replacing
 from napari_mtm.masking.tasks import Task
 from napari_mtm.model.model import Model
 from napari_mtm.model.weights import load_model, save_model
-from napari_mtm.recording.store import replacing
 from napari_mtm.training.settings import Settings
 
 VERSION = 1

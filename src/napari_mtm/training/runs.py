@@ -5,8 +5,9 @@ from datetime import datetime
 from pathlib import Path
 
 from napari_mtm.errors import TrainingError
+from napari_mtm.files import replacing
 from napari_mtm.recording.session import Session
-from napari_mtm.recording.store import replacing, save_session, store_of
+from napari_mtm.recording.store import save_session, store_of
 from napari_mtm.training.comparison import Comparison, comparison_of
 from napari_mtm.training.places import folder_of
 from napari_mtm.training.run import About, Run, Status

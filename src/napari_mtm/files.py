@@ -1,0 +1,129 @@
+"""The one rule for files: which are read, and what may be replaced on disk.
+
+Only regular files are read: a device or a pipe in a file's place may never end. Only a new or
+a regular file is written, beside its place first and then in it, so that nobody ever sees half
+a file; a link stays, and the file that it leads to is replaced.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from secrets import token_hex
+from typing import BinaryIO
+
+from napari_mtm.errors import MtmError, StoreError
+
+
+def is_regular(path: Path) -> bool:
+    """Whether there is a regular file at a path, or at the end of a link; False for any other."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError):  # ValueError: a name with a null character
+        return False
+
+
+def must_be_regular(path: Path, error: type[MtmError]) -> None:
+    """Raise `error`, with a sentence, where there is no regular file at a path."""
+    reason = _why_not_readable(path)
+    if reason:
+        raise error(f"Cannot read {shortened(path)}: {reason}.")
+
+
+@contextmanager
+def reading(path: Path, error: type[MtmError]) -> Iterator[BinaryIO]:
+    """Open a regular file to read bytes from; raise `error` where that cannot be done."""
+    must_be_regular(path, error)
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as problem:
+        raise error(f"Cannot read {path}: {problem.strerror or problem}.") from None
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file beside `path` that takes its place when all was written.
+
+    Raises StoreError, and leaves what was at `path`, where that fails, or where something else
+    than a regular file is there.
+    """
+    target, permissions = _to_replace(path)
+    temporary = target.with_name(f"{_partial(target, os.getpid())}{token_hex(4)}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if permissions is not None:
+            temporary.chmod(permissions)
+        temporary.replace(target)
+    except OSError as problem:
+        raise _not_written(path, problem) from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def remove_partial(path: Path, process: int) -> None:
+    """Remove what a process that was killed had written for `path`."""
+    target = Path(os.path.realpath(path))
+    for file in target.parent.iterdir():
+        if file.name.startswith(_partial(target, process)):
+            file.unlink(missing_ok=True)
+
+
+def new_folder(path: Path) -> Path:
+    """Make a folder, and those above it, unless it is there; raise StoreError if it cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise StoreError(f"{shortened(path)} cannot be a folder: {reason}.") from None
+    return path
+
+
+def shortened(path: object) -> str:
+    """Return a path as a sentence can hold it: printable, and not longer than a line or two."""
+    text = str(path)
+    text = text if text.isprintable() else ascii(text)[1:-1]
+    return text if len(text) <= 200 else f"{text[:100]}…{text[-60:]}"
+
+
+def _why_not_readable(path: Path) -> str:
+    try:
+        mode = path.stat().st_mode
+    except OSError as problem:
+        return problem.strerror or str(problem)
+    except ValueError:
+        return "its name holds a null character"
+    if stat.S_ISREG(mode):
+        return ""
+    return "it is a folder" if stat.S_ISDIR(mode) else "it is a device or a pipe, not a file"
+
+
+def _to_replace(path: Path) -> tuple[Path, int | None]:
+    """Return the file at the end of links, and its permissions, None where there is none yet."""
+    try:
+        target = Path(os.path.realpath(path))
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return target, None
+    except (OSError, ValueError) as problem:  # ValueError: a name with a null character
+        raise _not_written(path, problem) from None
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
+        raise StoreError(f"Cannot write {shortened(path)}: it is {what}. Name a new file.")
+    return target, stat.S_IMODE(mode)
+
+
+def _not_written(path: Path, problem: Exception) -> StoreError:
+    reason = getattr(problem, "strerror", None) or problem
+    return StoreError(f"Cannot write {shortened(path)}: {reason}. Nothing was changed.")
+
+
+def _partial(target: Path, process: int) -> str:
+    """How the name begins of a file that a process writes beside `target`."""
+    return f".{target.name}-{process}-"

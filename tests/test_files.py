@@ -1,0 +1,164 @@
+"""Only regular files are read and replaced, and never half."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from napari_mtm.errors import SourceError, StoreError
+from napari_mtm.files import (
+    is_regular,
+    must_be_regular,
+    new_folder,
+    reading,
+    remove_partial,
+    replacing,
+    shortened,
+)
+
+posix = pytest.mark.skipif(os.name != "posix", reason="pipes and devices are POSIX's")
+
+
+def put(path: Path, content: bytes) -> None:
+    with replacing(path) as file:
+        file.write(content)
+
+
+def fail_halfway(path: Path, problem: Exception) -> None:
+    with replacing(path) as file:
+        file.write(b"half")
+        raise problem
+
+
+def test_a_file_is_replaced_when_all_is_written(tmp_path):
+    path = tmp_path / "new" / "file"
+    put(path, b"first")
+    with replacing(path) as file:
+        file.write(b"second")
+        assert path.read_bytes() == b"first"
+    assert path.read_bytes() == b"second"
+    assert [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+def test_what_goes_wrong_meanwhile_leaves_all_as_it_was(tmp_path):
+    path = tmp_path / "file"
+    put(path, b"before")
+    for problem, told in ((ValueError("mine"), ValueError), (OSError(28, "Full"), StoreError)):
+        with pytest.raises(told):
+            fail_halfway(path, problem)
+        assert [p.name for p in tmp_path.iterdir()] == ["file"]
+        assert path.read_bytes() == b"before"
+
+
+@posix
+def test_permissions_stay_and_new_files_have_the_usual_ones(tmp_path):
+    path = tmp_path / "file"
+    before = os.umask(0o027)
+    try:
+        put(path, b"1")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    path.chmod(0o604)
+    put(path, b"2")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o604
+
+
+@posix
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
+    target, link = tmp_path / "far" / "file", tmp_path / "link"
+    target.parent.mkdir()
+    link.symlink_to(target)
+    for content in (b"new", b"replaced"):  # at first it leads nowhere
+        put(link, content)
+        assert link.is_symlink()
+        assert target.read_bytes() == content
+    assert [p.name for p in target.parent.iterdir()] == ["file"]
+
+
+@posix
+def test_devices_pipes_and_folders_are_never_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for path in (Path("/dev/null"), *(tmp_path / n for n in ("pipe", "folder", "link"))):
+        before = path.stat()
+        with pytest.raises(StoreError, match=r"Cannot write .* it is a (device|folder)"):
+            put(path, b"x")
+        assert path.stat().st_ino == before.st_ino
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "link", "pipe"]
+
+
+@posix
+def test_links_in_a_circle(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(StoreError, match="Cannot write"):
+        put(tmp_path / "a", b"x")
+    with pytest.raises(SourceError, match="Cannot read"):
+        must_be_regular(tmp_path / "a", SourceError)
+
+
+@pytest.mark.parametrize("name", ["null\0character", "long" * 2000])
+def test_names_that_no_file_can_have(tmp_path, name):
+    path = tmp_path / name
+    assert not is_regular(path)
+    with pytest.raises(SourceError, match="Cannot read"):
+        must_be_regular(path, SourceError)
+    with pytest.raises(StoreError, match="Cannot write") as told:
+        put(path, b"x")
+    assert len(str(told.value)) < 400
+    with pytest.raises(StoreError, match="cannot be a folder"):
+        new_folder(path)
+
+
+@posix
+def test_only_regular_files_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, why in (
+        (tmp_path / "pipe", "a device or a pipe"),
+        (Path("/dev/zero"), "a device or a pipe"),
+        (tmp_path, "it is a folder"),
+        (tmp_path / "nothing", "No such file"),
+    ):
+        assert not is_regular(path)
+        with pytest.raises(SourceError, match=why), reading(path, SourceError):
+            pass
+    put(tmp_path / "file", b"content")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    with reading(tmp_path / "link", SourceError) as file:
+        assert file.read() == b"content"
+
+
+def test_a_folder_in_the_way_of_a_file(tmp_path):
+    put(tmp_path / "file", b"x")
+    with pytest.raises(StoreError, match="cannot be a folder"):
+        new_folder(tmp_path / "file")
+    with pytest.raises(StoreError, match="Cannot write"):
+        put(tmp_path / "file" / "below", b"x")
+    assert new_folder(tmp_path / "a" / "b").is_dir()
+
+
+def test_what_a_killed_process_had_written_can_be_removed(tmp_path):
+    path = tmp_path / "file"
+    code = (
+        "import os, signal; from pathlib import Path;"
+        "from napari_mtm.files import replacing\n"
+        f"with replacing(Path({str(path)!r})): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    killed = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    assert [p.wait() for p in killed] == [-signal.SIGKILL] * 2
+    assert len(list(tmp_path.iterdir())) == 2
+    remove_partial(path, killed[0].pid)
+    (other,) = tmp_path.iterdir()
+    assert f"-{killed[1].pid}-" in other.name
+
+
+def test_paths_in_sentences_are_short_and_printable():
+    assert shortened("a/b c") == "a/b c"
+    assert shortened("a\0b") == r"a\x00b"
+    assert len(shortened("x" * 5000)) < 200
