@@ -72,7 +72,7 @@ def first_problem(problem: ValidationError) -> str:
 
 @cache
 def _adapter(kind: Hashable) -> TypeAdapter[Any]:
-    return TypeAdapter(cast(Any, kind))
+    return TypeAdapter(cast("Any", kind))
 
 
 def _compare(given: Any, record: Any, place: str) -> None:

@@ -3,8 +3,10 @@
 import errno
 import json
 import zlib
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -131,8 +133,11 @@ def edited(path, change):
     length = int.from_bytes(data[:8], "little")
     head = json.loads(data[8 : 8 + length])
     change(head)
-    session = head["__metadata__"]["session"]
-    head["__metadata__"]["session_checksum"] = str(zlib.crc32(session.encode()))
+    metadata = dict(head["__metadata__"])
+    metadata.pop("checksum")
+    said = [metadata, {name: about for name, about in head.items() if name != "__metadata__"}]
+    checksum = zlib.crc32(json.dumps(said, sort_keys=True).encode())
+    head["__metadata__"]["checksum"] = str(checksum)
     text = json.dumps(head, separators=(",", ":")).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
 
@@ -140,13 +145,19 @@ def edited(path, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda h: h["__metadata__"].update(version="2"), "newer napari-mtm .*store version 2"),
+        (lambda h: h["__metadata__"].update(version="3"), "newer napari-mtm .*store version 3"),
+        (lambda h: h["__metadata__"].update(version="1"), "older napari-mtm .*Prepare the session"),
         (lambda h: h["__metadata__"].update(version="x"), "header cannot be read"),
         (lambda h: h["__metadata__"].update(session="{}"), "Field required"),
+        (lambda h: h["__metadata__"].update(session="[" * 99_999), "recursion limit"),
+        (lambda h: h["__metadata__"].update(session=None), "is damaged"),
+        (lambda h: h["counts"].update(shape=[10**30]), "counts has the wrong size"),
+        (lambda h: h["counts"].update(more=1), "in counts.more"),
+        (lambda h: h.update(counts=None), "in counts"),
         (lambda h: h.pop("counts"), "counts is not described"),
         (lambda h: h["counts"].update(shape=[1, 2, 3]), "counts has the wrong size"),
         (lambda h: h["counts"].update(dtype="C64"), "counts is not described"),
-        (lambda h: h["counts"].update(data_offsets=[-8, 0]), "wrong size"),
+        (lambda h: h["counts"].update(data_offsets=[-8, 0]), "in counts.data_offsets.0"),
     ],
 )
 def test_headers_that_make_no_sense(change, message, stored, tmp_path):
@@ -155,6 +166,68 @@ def test_headers_that_make_no_sense(change, message, stored, tmp_path):
     edited(path, change)
     with pytest.raises(StoreError, match=message):
         open_store(path)
+
+
+def test_kind_and_shape_of_an_array_are_under_the_checksum(sample, stored, tmp_path):
+    """One byte of a header makes other numbers of the same bytes."""
+    damaged = stored.read_bytes()
+    for before, after in ((b'"F64"', b'"I64"'), (b'"F32"', b'"I32"'), (b'"U8"', b'"I8"')):
+        assert before in damaged
+        (tmp_path / "damaged.mtm").write_bytes(damaged.replace(before, after, 1))
+        with pytest.raises(StoreError, match="damaged"):
+            open_store(tmp_path / "damaged.mtm")
+
+
+def test_a_header_without_end(tmp_path):
+    path = tmp_path / "deep.mtm"
+    text = b'{"__metadata__":{"format":"napari-mtm session","a":' + b"[" * 200_000
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    assert is_store(path)
+    with pytest.raises(StoreError, match="header cannot be read"):
+        open_store(path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="there is no /proc/self/fd")
+def test_an_open_session_costs_one_open_file(stored):
+    def n_open() -> int:
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+    before = n_open()
+    sessions = [open_store(stored) for _ in range(20)]
+    assert n_open() - before <= 20
+    assert sessions[0] == sessions[-1]
+
+
+def test_columns_of_any_kind_of_numbers_come_back(tmp_path):
+    session = Session.from_counts(
+        np.ones((3, 4, 1)),
+        ["CA1"],
+        trials=pd.DataFrame(
+            {
+                "big-endian": np.array([1.5, 2.5, -3.0], dtype=">f8"),
+                "short": np.array([1, 2, 3], dtype=">u2"),
+                "wide": np.array([1.5, 2.5, np.nan], dtype=np.longdouble),
+                "nullable": pd.array([1, None, 3], dtype="Int64"),
+                "whole": pd.array([1, 2, 3], dtype="Int16"),
+            }
+        ),
+    )
+    save_session(session, tmp_path / "s.mtm")
+    trials = open_store(tmp_path / "s.mtm").trials
+    assert trials["big-endian"].tolist() == [1.5, 2.5, -3.0]
+    assert trials["short"].tolist() == [1, 2, 3]
+    assert trials["wide"].tolist()[:2] == [1.5, 2.5]
+    assert trials["nullable"].tolist()[::2] == [1, 3]
+    assert np.isnan(trials["wide"][2])
+    assert np.isnan(trials["nullable"][1])
+    assert trials["whole"].dtype.kind == "i"
+
+
+def test_two_columns_of_one_name_cannot_be_kept_apart(tmp_path):
+    trials = pd.DataFrame([[1, 2]] * 3, columns=["a", "a"])
+    session = Session.from_counts(np.ones((3, 4, 1)), ["CA1"], trials=trials)
+    with pytest.raises(StoreError, match="trials table has two columns of one name"):
+        save_session(session, tmp_path / "s.mtm")
 
 
 def test_tables_that_do_not_fit(sample, stored, tmp_path):
@@ -201,8 +274,6 @@ def test_a_full_disk_leaves_what_was_there(sample, tmp_path, monkeypatch):
 
 def test_a_really_full_disk(sample):
     """Every write to this device fails as on a full disk."""
-    from pathlib import Path
-
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("there is no /dev/full")

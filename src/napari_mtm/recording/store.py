@@ -1,31 +1,38 @@
 """The store: a prepared session in one file that opens memory-mapped.
 
-A store is a safetensors file. Large arrays are mapped, not read; the names, texts
-and settings are JSON in its header. Every array has checksums; those of small
-arrays and of stores up to `CHECKED_BYTES` are compared at each opening, those of
-larger ones when asked for, so that opening takes the same time whatever the size.
+A store is a safetensors file. The file is mapped, not read; the names, texts and
+settings are JSON in its header, which has a checksum over all that is in it. Every
+array has checksums, too; those of small arrays and of stores up to `CHECKED_BYTES`
+are compared at each opening, those of larger ones when asked for, so that opening
+takes the same time whatever the size.
+
+A store is replaced, never written into: who has it open keeps the old file.
 """
 
 import json
+import math
 import os
 import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from napari_mtm.errors import PreparationError, StoreError
-from napari_mtm.files import replacing
+from napari_mtm.files import reading, replacing
 from napari_mtm.recording.session import Session, titled
+from napari_mtm.records import dump, parse
 
 FORMAT = "napari-mtm session"
-VERSION = 1
-_MARK = json.dumps({"format": FORMAT}, separators=(",", ":"))[1:-1].encode()
+VERSION = 2
+_MARK = b'{"__metadata__":{"format":"' + FORMAT.encode() + b'"'
 SUFFIX = ".mtm"
 
 CHECKED_BYTES = 100_000_000
@@ -57,6 +64,15 @@ class _Column(BaseModel):
     name: str
     array: str | None = None
     texts: list[str] | None = None
+
+
+class _Tensor(BaseModel):
+    """Where an array lies in the file, as safetensors has it."""
+
+    model_config = ConfigDict(extra="forbid")
+    dtype: str
+    shape: list[Annotated[int, Field(ge=0)]]
+    data_offsets: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
 
 
 class _Header(BaseModel):
@@ -94,7 +110,7 @@ def save_session(session: Session, path: str | Path, *, origin: str = "") -> Non
     trials = _split("trials", session.trials, arrays)
     # Wider types first, so that every array is aligned.
     arrays = {
-        name: np.ascontiguousarray(a)
+        name: np.ascontiguousarray(a, dtype=a.dtype.newbyteorder("<"))
         for name, a in sorted(arrays.items(), key=lambda item: -item[1].dtype.itemsize)
     }
     header = _Header(
@@ -131,10 +147,10 @@ def open_store(path: Path, *, verify: bool = False) -> Session:
     header = layout.header
     everything = verify or layout.size <= CHECKED_BYTES
     arrays = {}
-    for name in header.checksums:
-        array = layout.array(path, name)
+    for name, checksums in header.checksums.items():
+        array = layout.array(name)
         compared = everything or array.nbytes <= _BLOCK
-        if compared and _checksums(array) != header.checksums[name]:
+        if compared and _checksums(array) != checksums:
             raise StoreError(
                 f"{path} is damaged: {name} does not match its checksum. Prepare it again."
             )
@@ -174,7 +190,7 @@ def store_of(session: Session) -> Path | None:
 def _holds_all_of(path: Path, session: Session) -> bool:
     try:
         layout = _read_layout(path)
-        shape = layout.array(path, "counts").shape
+        shape = layout.array("counts").shape
     except StoreError:
         return False
     return layout.header.id == session.id and shape == session.counts.shape
@@ -204,41 +220,47 @@ def store_path(out: Path, name: str) -> Path:
 def is_store(path: Path) -> bool:
     """Whether a file is a store by its header; says nothing about its arrays."""
     try:
-        return _MARK in _read_head(path)[0]
+        with reading(path, StoreError) as file:
+            return file.read(8 + len(_MARK))[8:] == _MARK
     except StoreError:
         return False
 
 
+@dataclass(frozen=True)
 class _Layout:
-    """Where the arrays of a store lie in its file."""
+    """Where the arrays of a store lie in its file, which is `size` bytes long."""
 
-    def __init__(
-        self, header: _Header, origin: str, tensors: Mapping[str, Any], start: int, size: int
-    ) -> None:
-        self.header = header
-        self.origin = origin
-        self.size = size
-        self._tensors = tensors
-        self._start = start
+    path: Path
+    header: _Header
+    origin: str
+    tensors: Mapping[str, _Tensor]
+    start: int
+    size: int
 
-    def array(self, path: Path, name: str) -> npt.NDArray[Any]:
-        """Map an array; a small one is read."""
-        try:
-            about = self._tensors[name]
-            dtype = np.dtype(_DTYPES[about["dtype"]]).newbyteorder("<")
-            shape = tuple(int(n) for n in about["shape"])
-            first, last = (int(n) for n in about["data_offsets"])
-        except (KeyError, TypeError, ValueError):
-            raise StoreError(f"{path} is damaged: {name} is not described.") from None
-        if first < 0 or last - first != int(np.prod(shape)) * dtype.itemsize:
-            raise StoreError(f"{path} is damaged: {name} has the wrong size.")
-        if self._start + last > self.size:
+    def array(self, name: str) -> npt.NDArray[Any]:
+        """Return a read-only map of an array."""
+        about = self.tensors.get(name)
+        if about is None or about.dtype not in _DTYPES:
+            raise StoreError(f"{self.path} is damaged: {name} is not described.")
+        dtype = np.dtype(_DTYPES[about.dtype]).newbyteorder("<")
+        first, last = about.data_offsets
+        if last - first != math.prod(about.shape) * dtype.itemsize:
+            raise StoreError(f"{self.path} is damaged: {name} has the wrong size.")
+        if self.start + last > self.size:
             raise StoreError(
-                f"{path} is cut short: {self.size} bytes of {self._start + last}. Prepare it again."
+                f"{self.path} is cut short: {self.size} bytes of {self.start + last}. "
+                "Prepare it again."
             )
-        if first == last:
-            return np.empty(shape, dtype)
-        return np.memmap(path, dtype, "r", self._start + first, shape)
+        part = self._file[self.start + first : self.start + last]
+        return part.view(dtype).reshape(about.shape)
+
+    @cached_property
+    def _file(self) -> npt.NDArray[np.uint8]:
+        """The whole file: a map for each array would keep as many files open."""
+        try:
+            return np.memmap(self.path, np.uint8, "r", shape=(self.size,))
+        except (OSError, ValueError) as error:
+            raise StoreError(f"Cannot read {self.path}: {error}.") from None
 
 
 def _encode(header: _Header, arrays: Mapping[str, npt.NDArray[Any]], origin: str) -> bytes:
@@ -247,72 +269,69 @@ def _encode(header: _Header, arrays: Mapping[str, npt.NDArray[Any]], origin: str
     The format is safetensors', written here so that arrays go to the file without
     a copy in memory, and so that the same session gives the same bytes.
     """
-    session = header.model_dump_json()
-    layout: dict[str, Any] = {
-        "__metadata__": {
-            "format": FORMAT,
-            "version": str(VERSION),
-            "session_checksum": str(zlib.crc32(session.encode())),
-            "session": session,
-            **({"origin": origin} if origin else {}),
-        }
-    }
+    tensors: dict[str, Any] = {}
     offset = 0
     for name, array in arrays.items():
-        layout[name] = {
+        tensors[name] = {
             "dtype": _NAMES[array.dtype.str.lstrip("<|=")],
             "shape": list(array.shape),
             "data_offsets": [offset, offset + array.nbytes],
         }
         offset += array.nbytes
-    text = json.dumps(layout, separators=(",", ":")).encode()
+    metadata = {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "session": dump(header).decode(),
+        "origin": origin,
+    }
+    metadata["checksum"] = _checksum_of_header(metadata, tensors)
+    text = json.dumps({"__metadata__": metadata, **tensors}, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # arrays begin aligned
     return len(text).to_bytes(8, "little") + text
 
 
-def _read_head(path: Path) -> tuple[bytes, int]:
-    """Return the header's text and the size of the file."""
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            text = file.read(min(length, size, _LONGEST_HEADER))
-    except OSError as error:
-        raise StoreError(f"Cannot read {path}: {error.strerror or error}.") from None
-    if len(text) < length or not 2 <= length <= _LONGEST_HEADER:
-        raise StoreError(
-            f"{path} is cut short. Prepare it again."
-            if _MARK in text
-            else f"{path} is not a prepared session, or cut short."
-        )
-    return text, size
+def _checksum_of_header(metadata: Mapping[str, Any], tensors: Mapping[str, Any]) -> str:
+    """Checksum of all that a header says, but for the checksum itself."""
+    said = [{k: v for k, v in metadata.items() if k != "checksum"}, tensors]
+    return str(zlib.crc32(json.dumps(said, sort_keys=True).encode()))
 
 
 def _read_layout(path: Path) -> _Layout:
-    text, size = _read_head(path)
-    if _MARK not in text:
-        raise StoreError(f"{path} is not a prepared session.")
+    with reading(path, StoreError) as file:
+        size = os.fstat(file.fileno()).st_size
+        length = int.from_bytes(file.read(8), "little")
+        text = file.read(len(_MARK))
+        if text != _MARK:
+            raise StoreError(f"{path} is not a prepared session, or cut short.")
+        if not len(_MARK) < length <= min(size - 8, _LONGEST_HEADER):
+            raise StoreError(f"{path} is cut short. Prepare it again.")
+        text += file.read(length - len(_MARK))
     try:
         tensors = json.loads(text)
         metadata = tensors.pop("__metadata__")
         version = int(metadata["version"])
-        session = metadata["session"]
-        checksum = int(metadata["session_checksum"])
-        origin = str(metadata.get("origin", ""))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise StoreError(f"{path} is damaged: its header cannot be read.") from None
-    if version > VERSION:
-        raise StoreError(
-            f"{path} is from a newer napari-mtm (store version {version}, this one reads "
-            f"{VERSION}). Update napari-mtm, or prepare the session again."
+    if version != VERSION:
+        age, mend = (
+            ("newer", "Update napari-mtm, or prepare the session again.")
+            if version > VERSION
+            else ("older", "Prepare the session again.")
         )
-    if zlib.crc32(session.encode()) != checksum:
+        raise StoreError(
+            f"{path} is from {'a' if version > VERSION else 'an'} {age} napari-mtm (store version "
+            f"{version}, this one reads {VERSION}). {mend}"
+        )
+    if metadata.get("checksum") != _checksum_of_header(metadata, tensors):
         raise StoreError(f"{path} is damaged: its header does not match its checksum.")
-    try:
-        header = _Header.model_validate_json(session)
-    except ValidationError as error:
-        raise StoreError(f"{path} is damaged: {error.errors()[0]['msg']} in its header.") from None
-    return _Layout(header, origin, tensors, 8 + len(text), size)
+    return _Layout(
+        path=path,
+        header=parse(_Header, str(metadata.get("session")), path, StoreError),
+        origin=str(metadata.get("origin")),
+        tensors=parse(dict[str, _Tensor], json.dumps(tensors), path, StoreError),
+        start=8 + length,
+        size=size,
+    )
 
 
 def _bytes(array: npt.NDArray[Any]) -> memoryview:
@@ -334,15 +353,26 @@ def _checksums(array: npt.NDArray[Any]) -> list[int]:
 
 def _split(table: str, frame: pd.DataFrame, arrays: dict[str, Any]) -> list[_Column]:
     """Put a table's numeric columns among the arrays; describe all columns in order."""
+    if not frame.columns.is_unique:
+        raise StoreError(f"The {table} table has two columns of one name; rename one of them.")
     columns = []
     for name in frame:
-        values = frame[name].to_numpy()
+        values = _values(frame[name])
         if values.dtype.kind in "iufb":
             arrays[f"{table}/{name}"] = values
             columns.append(_Column(name=str(name), array=f"{table}/{name}"))
         else:
             columns.append(_Column(name=str(name), texts=[str(v) for v in values]))
     return columns
+
+
+def _values(column: "pd.Series[Any]") -> npt.NDArray[Any]:
+    """Return a column's values, numbers as numpy has them: what is missing is NaN."""
+    if pd.api.types.is_extension_array_dtype(column) and pd.api.types.is_numeric_dtype(column):
+        missing = bool(column.isna().any())
+        return np.array(column.astype("float64") if missing else column.tolist())
+    values = column.to_numpy()
+    return values.astype(np.float64) if values.dtype == np.longdouble else values
 
 
 def _join(columns: list[_Column], arrays: Mapping[str, Any], n: int) -> pd.DataFrame:
