@@ -134,6 +134,6 @@ def test_what_is_chosen(selection, found):
     ids=str,
 )
 def test_what_chooses_nothing_that_is_there(selection):
-    told = "^Trials must be chosen by indices from 0 to 2, or by a boolean for each of 3"
+    told = "^Trials are chosen by indices from 0 to 2, or by a boolean for each"
     with pytest.raises(MaskError, match=told):
         chosen(selection, 3, "Trials", MaskError)

@@ -68,21 +68,22 @@ def chosen(selection: object, n: int, what: str, error: type[MtmError]) -> npt.N
     """Return the indices of those of n things that a selection names, in its order.
 
     It is an index from 0 on, several of them, or a boolean for each thing; anything else
-    raises `error`, in a sentence that begins with `what`.
+    raises `error`, in a sentence that begins with `what`, such as "Trials".
     """
-    told = f"{what} must be chosen by indices from 0 to {n - 1}, or by a boolean for each of {n}"
-    given = np.atleast_1d(_plain(selection, told, error, "real"))
+    told = f"{what} are chosen by indices from 0 to {n - 1}, or by a boolean for each"
+    try:
+        given = np.atleast_1d(np.asarray(selection))
+    except (TypeError, ValueError):
+        raise error(f"{told}, all in one row.") from None
     if given.ndim != 1 or (given.dtype == bool and len(given) != n):
-        raise error(f"{told}; what is given has the shape {given.shape}.")
+        raise error(f"{told}; what is given is of shape {given.shape}.")
     if given.dtype == bool:
         return np.flatnonzero(given)
-    if given.size == 0:
-        return np.empty(0, dtype=np.intp)
-    if given.dtype.kind == "f":
-        raise error(f"{told}; what is given is no whole number.")
-    wrong = given[(given < 0) | (given >= n)]
+    if given.size and given.dtype.kind not in "iu":
+        raise error(f"{told}; what is given is of type {given.dtype}.")
+    wrong = given[(given < 0) | (given >= n)] if given.size else given
     if len(wrong):
-        raise error(f"{told}; {wrong[0]} is none of them.")
+        raise error(f"{told}; there is no {wrong[0]}.")
     return given.astype(np.intp)
 
 

@@ -1,5 +1,7 @@
 """Masks: what they hide and score, which task they are, how they combine and what they say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -363,13 +365,16 @@ def test_equality_looks_at_everything():
 def test_masks_of_different_sessions_do_not_combine():
     mask = Mask.nothing(SESSION)
     regions = list(mask.regions)
+
+    def other(regions=regions, **about) -> Mask:
+        return Mask.nothing(Session.from_counts(SESSION.counts, regions, **({"id": "s"} | about)))
+
     others = {
-        "shape": Mask.nothing(Session.from_counts(np.zeros((1, 50, 6)), regions)),
-        "regions": Mask.nothing(Session.from_counts(SESSION.counts, ["CA1"] * 6)),
-        "window": Mask.nothing(Session.from_counts(SESSION.counts, regions, window=(0.0, 2.0))),
-        "bin width": Mask.nothing(
-            Session.from_counts(SESSION.counts, regions, window=(-0.5, 1.5), bin_size=0.05)
-        ),
+        "shape": Mask.nothing(Session.from_counts(np.zeros((1, 50, 6)), regions, id="s")),
+        "units": other(id="another"),
+        "regions": other(["CA1"] * 6),
+        "window": other(window=(0.0, 2.0)),
+        "bin width": replace(mask, bin_size=0.05),
     }
     for part, other in others.items():
         for combine in (Mask.__or__, Mask.__and__):
@@ -449,12 +454,18 @@ def test_every_mask_can_be_described(mask):
         (lambda: Mask.region(SESSION, ["CA1", "ca1"]), "no region 'ca1'"),
         (lambda: Mask.within_region(SESSION, "PO", [1]), "no region 'PO'"),
         (lambda: Mask.within_region(SESSION, "CA1", [2, 5]), "Unit 5 lies in LP, not in CA1"),
-        (lambda: Mask.neurons(SESSION, 6), "no unit 6 in session s; its units go from 0 to 5"),
-        (lambda: Mask.neurons(SESSION, [0, -1]), "no unit -1"),
+        (
+            lambda: Mask.neurons(SESSION, 6),
+            "Units of session s .* by indices from 0 to 5, .* there is no 6",
+        ),
+        (lambda: Mask.neurons(SESSION, [0, -1]), "there is no -1"),
         (lambda: Mask.neurons(SESSION, ["s/0", "x"]), "Session s has no unit 'x'"),
-        (lambda: Mask.neurons(SESSION, [0.5]), "by index, by uuid or by a boolean"),
-        (lambda: Mask.neurons(SESSION, {0, 1}), "by index, by uuid or by a boolean"),
-        (lambda: Mask.neurons(SESSION, [True]), r"one per unit, 6; these are \(1,\)"),
+        (lambda: Mask.neurons(SESSION, [0.5]), "not named by uuid are chosen by indices"),
+        (lambda: Mask.neurons(SESSION, {0, 1}), "not named by uuid are chosen by indices"),
+        (
+            lambda: Mask.neurons(SESSION, [True]),
+            r"a boolean for each; what is given is of shape \(1,\)",
+        ),
         (lambda: Mask.forward(SESSION, 1.5), "from 1.5 s is outside the window, .* -0.5 to 1.5 s"),
         (lambda: Mask.forward(SESSION, -0.6), "from -0.6 s is outside"),
         (lambda: Mask.forward(SESSION, float("nan")), "from nan s is outside"),
@@ -467,12 +478,14 @@ def test_every_mask_can_be_described(mask):
             "Only what is hidden can be scored; 100 entries are not hidden",
         ),
         (
-            lambda: Mask(np.ones((4, 2)), np.ones((4, 1)), ("LP", "LP"), (0.0, 1.0), 0.25),
+            lambda: Mask(
+                np.ones((4, 2)), np.ones((4, 1)), ("a", "b"), ("LP", "LP"), (0.0, 1.0), 0.25
+            ),
             "parts of a mask disagree",
         ),
         (
-            lambda: Mask(np.ones((4, 2)), np.ones((4, 2)), ("LP",), (0.0, 1.0), 0.25),
-            "and 1 units have a region",
+            lambda: Mask(np.ones((4, 2)), np.ones((4, 2)), ("a", "b"), ("LP",), (0.0, 1.0), 0.25),
+            "2 units are named, and 1 regions",
         ),
     ],
 )

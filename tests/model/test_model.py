@@ -164,8 +164,7 @@ def test_a_session_that_is_only_named(preset):
         ({"bin_size": 0.01}, "20 bins of 10 ms from -0.5 to -0.3 s"),
         ({"bins": 21}, "21 bins of 20 ms from -0.5 to -0.08 s"),
         ({"window": (0.0, 0.4)}, "20 bins of 20 ms from 0 to 0.4 s"),
-        ({"bin_size": 0.01, "window": (-0.5, -0.1)}, "20 bins of 10 ms from -0.5 to -0.1 s"),
-        ({"bins": 21, "window": (-0.5, -0.1)}, "21 bins of 20 ms from -0.5 to -0.1 s"),
+        ({"bins": 40, "bin_size": 0.01}, "40 bins of 10 ms from -0.5 to -0.1 s"),
     ],
 )
 def test_a_session_cut_otherwise(preset, about, theirs):
@@ -384,7 +383,7 @@ def test_notes_say_what_is_not_fine_tuned(preset):
     assert model.reconstruct(SESSION, mask).notes == ()
     other = small_session(seed=1)
     assert not model.knows(other)
-    (note,) = model.reconstruct(other, mask).notes
+    (note,) = model.reconstruct(other, Mask.neurons(other, [0])).notes
     assert note.startswith("The model is not fine-tuned on small-1")
     assert ("region's mean" if preset == "default" else "mean rate") in note
     assert other.id not in model.trained
@@ -432,7 +431,9 @@ def test_trials_are_chosen_by_index_or_boolean(preset):
     assert one.rates.shape == (1, BINS, UNITS)
 
 
-@pytest.mark.parametrize("wrong", [[6], [0, -1], [True, False]])
+@pytest.mark.parametrize(
+    "wrong", [[6], [0, -1], [True, False], [0.7], [[0, 1]], slice(0, 2)], ids=str
+)
 def test_trials_that_there_are_not(wrong):
     with pytest.raises(MaskError, match="small-0 are chosen by indices from 0 to 5"):
         MODELS["default"].reconstruct(SESSION, Mask.neurons(SESSION, [0]), wrong)
@@ -440,8 +441,47 @@ def test_trials_that_there_are_not(wrong):
 
 def test_a_mask_of_another_session():
     other = small_session(regions=["CA1"] * 3, seed=4)
-    with pytest.raises(MaskError, match=r"\(20, 3\).*small-0 has 20 bins and 7 units"):
+    said = r"\(20 bins, 3 units\) is of another session than small-0 \(20 bins, 7 units\)"
+    with pytest.raises(MaskError, match=said):
         MODELS["default"].reconstruct(SESSION, Mask.neurons(other, [0]))
+
+
+def test_a_mask_of_another_session_of_equal_shape():
+    """Its units, or the regions and times that it names them by, are not those of the session."""
+    elsewhere = small_session(regions=["LP"] * UNITS)
+    assert elsewhere.units["uuid"].tolist() == SESSION.units["uuid"].tolist()
+    later = small_session(window=(0.0, 0.4))
+    for other, part in (
+        (small_session(seed=1), "units"),
+        (elsewhere, "regions"),
+        (later, "window"),
+    ):
+        mask = Mask.neurons(other, [0])
+        assert mask.hidden.shape == (SESSION.n_bins, SESSION.n_units)
+        for ask in (MODELS["default"].reconstruct, MODELS["default"].decode):
+            with pytest.raises(MaskError, match=f"another session .* differ in their {part}"):
+                ask(SESSION, mask)
+
+
+@both
+def test_what_is_under_the_mask_may_be_anything(preset):
+    hidden = some_hidden()
+    expected = MODELS[preset].predict(SESSION.counts, hidden, session=SESSION)
+    for anything in (np.nan, np.inf, -1.0):
+        counts = np.where(hidden, anything, SESSION.counts)
+        found = MODELS[preset].predict(counts, hidden, session=SESSION)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(np.nan, "finite"), (np.inf, "finite"), (-1.0, "0 or more"), (1j, "complex")],
+)
+def test_what_is_visible_may_not(value, said):
+    counts = SESSION.counts.astype(type(value))
+    counts[0, 3, 2] = value
+    with pytest.raises(WeightsError, match=f"[Cc]ounts must be .*{said}"):
+        MODELS["default"].predict(counts, NOTHING, session=SESSION)
 
 
 @both

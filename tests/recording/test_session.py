@@ -1,5 +1,7 @@
 """Sessions from arrays: order, split, selection, equality, and what they say of themselves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,10 +56,19 @@ def test_counts_saturate_and_say_so():
 @pytest.mark.parametrize(
     ("counts", "regions", "message"),
     [
-        (np.zeros((2, 3)), [], "2 axes"),
+        (np.zeros((2, 3)), [], "3 axes"),
         (np.zeros((2, 3, 4)), ["CA1"], "1 regions were given for 4 units"),
         (np.full((1, 1, 1), -1), ["CA1"], "0 or more"),
         (np.full((1, 1, 1), np.nan), ["CA1"], "without NaN"),
+        (np.full((1, 1, 1), 0.5), ["CA1"], "whole numbers; there are fractions"),
+        (np.full((1, 1, 1), 1 + 1j), ["CA1"], "complex"),
+        (np.ma.masked_equal([[[1, 2]]], 2), ["CA1"] * 2, "must not be masked"),
+        ([[["1"]]], ["CA1"], "text"),
+        (np.zeros((2, 3, 3)), "CA1", "one for each unit, not the text 'CA1'"),
+        (np.zeros((2, 3, 1)), [382], "Allen acronyms; 382 is none"),
+        (np.zeros((2, 3, 0)), [], "at least one trial, bin and unit"),
+        (np.zeros((0, 3, 1)), ["CA1"], "at least one trial, bin and unit"),
+        (np.zeros((2, 0, 1)), ["CA1"], "at least one trial, bin and unit"),
     ],
 )
 def test_arrays_that_make_no_session(counts, regions, message):
@@ -69,8 +80,24 @@ def test_arrays_that_make_no_session(counts, regions, message):
     ("parts", "message"),
     [
         ({"trials": trials(3)}, "trials table has 3 where counts has 2"),
-        ({"behaviour": {"wheel-speed": np.zeros((2, 7))}}, "wheel-speed has"),
-        ({"rates": np.zeros((2, 3, 9))}, r"Rates are \(2, 3, 9\), but counts \(2, 3, 4\)"),
+        ({"behaviour": {"wheel-speed": np.zeros((2, 7))}}, "wheel-speed must be of shape"),
+        (
+            {"rates": np.zeros((2, 3, 9))},
+            r"Rates must be of shape \(2, 3, 4\); this one is \(2, 3, 9",
+        ),
+        ({"rates": np.full((2, 3, 4), np.nan)}, "Rates must be finite"),
+        ({"rates": np.full((2, 3, 4), -1.0)}, "Rates must be 0 or more"),
+        ({"behaviour": {"wheel-speed": [["a"] * 3] * 2}}, "wheel-speed must be numbers"),
+        ({"behaviour": {"wheel-speed": np.full((2, 3), 1e300)}}, "wheel-speed must be at most"),
+        ({"trials": np.zeros((2, 3))}, "Trials must be a pandas table"),
+        ({"bin_size": 0}, "is empty"),
+        ({"bin_size": -0.02}, "The bin size must be 0 or more"),
+        ({"bin_size": np.nan}, "The bin size must be finite"),
+        ({"bin_size": "20 ms"}, "The bin size must be numbers"),
+        ({"window": (0.5, -0.5)}, "is empty"),
+        ({"window": (0.0, 1.0), "bin_size": 0.1}, "0 to 1 s does not hold 3 bins of 0.1 s"),
+        ({"window": (0.0, np.inf)}, "The window must be finite"),
+        ({"window": (0.0, 0.5, 1.0)}, r"The window must be of shape \(2,\)"),
     ],
 )
 def test_parts_that_disagree(parts, message):
@@ -128,8 +155,31 @@ def test_select_by_trial_unit_and_region():
     assert chosen.behaviour["wheel-speed"].shape == (2, 10)
     mask = np.array([False, True, False, True])
     assert session.select(units=mask).units.equals(session.select(units=[1, 3]).units)
-    with pytest.raises(PreparationError, match="Nothing"):
-        session.select(regions=["PO"])
+    assert session.select(regions="VISa").n_units == 2
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        ({"regions": ["VISa", "PO"]}, "no region 'PO'; there are VISa, CA1, LP"),
+        ({"trials": [True, False]}, r"Trials are chosen by .* a boolean for each"),
+        ({"trials": [0.7]}, "of type float64"),
+        ({"trials": [12]}, "there is no 12"),
+        ({"trials": slice(0, 3)}, "Trials are chosen"),
+        ({"trials": [[0, 1]]}, r"of shape \(1, 2\)"),
+        ({"units": [-1]}, "Units are chosen by indices from 0 to 3"),
+        ({"units": []}, "Nothing of session"),
+        ({"units": [0], "regions": ["LP"]}, "Nothing of session"),
+    ],
+)
+def test_what_is_not_there_cannot_be_selected(selection, message):
+    with pytest.raises(PreparationError, match=message):
+        small().select(**selection)
+
+
+def test_a_units_table_has_all_its_columns():
+    with pytest.raises(PreparationError, match=r"units table of session .* lacks depth"):
+        replace(small(), units=small().units.drop(columns="depth"))
 
 
 def test_what_is_no_region_can_be_dropped():

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from napari_mtm.arrays import chosen, numbers
 from napari_mtm.errors import MaskError
 from napari_mtm.masking.tasks import FORWARD_SECONDS, Task
 from napari_mtm.recording.session import Session
@@ -29,8 +30,8 @@ class Mask:
     ----------
     hidden, scored
         (bins, units) bool, read-only. Only what is hidden can be scored.
-    regions
-        Region of each unit.
+    units, regions
+        Uuid and region of each unit.
     window, bin_size
         As in `Session`.
     asked
@@ -41,6 +42,7 @@ class Mask:
 
     hidden: npt.NDArray[np.bool_]
     scored: npt.NDArray[np.bool_]
+    units: tuple[str, ...]
     regions: tuple[str, ...]
     window: tuple[float, float]
     bin_size: float
@@ -52,10 +54,11 @@ class Mask:
             own.setflags(write=False)
             object.__setattr__(self, name, own)
         shape = self.hidden.shape
-        if self.scored.shape != shape or len(shape) != 2 or shape[1] != len(self.regions):
+        named = {len(self.units), len(self.regions)}
+        if self.scored.shape != shape or len(shape) != 2 or named != {shape[1]}:
             raise MaskError(
                 f"The parts of a mask disagree: hidden is {shape}, scored {self.scored.shape}, "
-                f"and {len(self.regions)} units have a region."
+                f"{len(self.units)} units are named, and {len(self.regions)} regions of theirs."
             )
         visible = int((self.scored & ~self.hidden).sum())
         if visible:
@@ -140,8 +143,8 @@ class Mask:
         scored: npt.NDArray[np.bool_],
         asked: Task | None = None,
     ) -> "Mask":
-        regions = tuple(session.units["region"].tolist())
-        return cls(hidden, scored, regions, session.window, session.bin_size, asked)
+        units, regions = (tuple(session.units[name].tolist()) for name in ("uuid", "region"))
+        return cls(hidden, scored, units, regions, session.window, session.bin_size, asked)
 
     @classmethod
     def _of_units(
@@ -173,18 +176,33 @@ class Mask:
         return self._with(~self.hidden, ~self.hidden)
 
     def _with(self, hidden: npt.NDArray[np.bool_], scored: npt.NDArray[np.bool_]) -> "Mask":
-        return Mask(hidden, scored, self.regions, self.window, self.bin_size)
+        return Mask(hidden, scored, self.units, self.regions, self.window, self.bin_size)
+
+    def check(self, session: Session) -> None:
+        """Raise MaskError unless the mask is of a session: of its bins, units and window."""
+        differs = self._differs(Mask.nothing(session))
+        if differs:
+            bins, units = self.hidden.shape
+            raise MaskError(
+                f"The mask ({bins} bins, {units} units) is of another session than {session.title} "
+                f"({session.n_bins} bins, {session.n_units} units): they differ in their {differs}."
+            )
 
     def _check_alike(self, other: "Mask") -> None:
+        differs = self._differs(other)
+        if differs:
+            raise MaskError(f"Only masks of one session combine; these differ in their {differs}.")
+
+    def _differs(self, other: "Mask") -> str:
+        """Say in which part another mask is of another session, nothing where in none."""
         parts = {
             "shape": (self.hidden.shape, other.hidden.shape),
+            "units": (self.units, other.units),
             "regions": (self.regions, other.regions),
             "window": (self.window, other.window),
             "bin width": (self.bin_size, other.bin_size),
         }
-        for part, (mine, theirs) in parts.items():
-            if mine != theirs:
-                raise MaskError(f"Only masks of one session combine; these differ in their {part}.")
+        return next((part for part, (mine, theirs) in parts.items() if mine != theirs), "")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mask):
@@ -194,7 +212,7 @@ class Mask:
             and np.array_equal(self.scored, other.scored)
             and all(
                 getattr(self, name) == getattr(other, name)
-                for name in ("regions", "window", "bin_size", "task")
+                for name in ("units", "regions", "window", "bin_size", "task")
             )
         )
 
@@ -327,38 +345,21 @@ def _in_all_bins(raster: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 def _chosen_units(session: Session, units: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     """Mark the units that indices, uuids or a boolean per unit name."""
-    given = np.atleast_1d(np.asarray(units))
-    if given.dtype == bool:
-        if given.shape != (session.n_units,):
-            raise MaskError(
-                f"Booleans that choose units must be one per unit, {session.n_units}; "
-                f"these are {given.shape}."
-            )
-        return given
-    chosen = np.zeros(session.n_units, dtype=bool)
-    if given.size:
-        chosen[_unit_indices(session, given)] = True
-    return chosen
+    names = np.ravel(np.asarray(units, dtype=object)).tolist()
+    uuids = [name for name in names if isinstance(name, str)]
+    given = _indices_of(session, uuids) if uuids and len(uuids) == len(names) else units
+    what = f"Units of session {session.id} that are not named by uuid"
+    marked = np.zeros(session.n_units, dtype=bool)
+    marked[chosen(given, session.n_units, what, MaskError)] = True
+    return marked
 
 
-def _unit_indices(session: Session, given: npt.NDArray[np.generic]) -> Sequence[int]:
-    names: list[object] = given.ravel().tolist()
-    if all(isinstance(name, str) for name in names):
-        place = {uuid: i for i, uuid in enumerate(session.units["uuid"])}
-        unknown = next((name for name in names if name not in place), None)
-        if unknown is not None:
-            raise MaskError(f"Session {session.id} has no unit {unknown!r}.")
-        return [place[name] for name in names]
-    indices = [name for name in names if isinstance(name, int)]
-    if len(indices) < len(names):
-        raise MaskError("Units must be chosen by index, by uuid or by a boolean per unit.")
-    wrong = next((i for i in indices if not 0 <= i < session.n_units), None)
-    if wrong is not None:
-        raise MaskError(
-            f"There is no unit {wrong} in session {session.id}; "
-            f"its units go from 0 to {session.n_units - 1}."
-        )
-    return indices
+def _indices_of(session: Session, uuids: Sequence[str]) -> list[int]:
+    place = {uuid: i for i, uuid in enumerate(session.units["uuid"])}
+    unknown = next((uuid for uuid in uuids if uuid not in place), None)
+    if unknown is not None:
+        raise MaskError(f"Session {session.id} has no unit {unknown!r}.")
+    return [place[uuid] for uuid in uuids]
 
 
 def _in_regions(session: Session, names: Sequence[str]) -> npt.NDArray[np.bool_]:
@@ -381,16 +382,14 @@ def _random_part(units: npt.NDArray[np.bool_], seed: int) -> npt.NDArray[np.bool
 
 
 def _raster(session: Session, given: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    array = np.asarray(given)
+    array = numbers(given, "A mask", MaskError, kind="bool", ndim=None)
     bins, units = session.n_bins, session.n_units
     if array.shape not in {(bins, units), (units,), (1, units), (bins, 1)}:
         raise MaskError(
             f"A mask of this session must be {bins} bins x {units} units; this one is "
             f"{array.shape}."
         )
-    if not np.isin(array, (0, 1)).all():
-        raise MaskError("A mask must hold only true and false, or 1 and 0.")
-    return np.broadcast_to(array.astype(bool), (bins, units))
+    return np.broadcast_to(array, (bins, units))
 
 
 def _percent(share: float) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from napari_mtm.arrays import chosen, numbers
 from napari_mtm.errors import MaskError, WeightsError
 from napari_mtm.masking.mask import Mask
 from napari_mtm.masking.tasks import TASKS, Task
@@ -133,7 +134,8 @@ class Model:
         Parameters
         ----------
         counts
-            (trials, bins, units). What is under the mask is never looked at.
+            (trials, bins, units). What is under the mask is never looked at; what is
+            visible must be finite and 0 or more.
         hidden
             (bins, units) or (trials, bins, units) bool.
         task
@@ -142,8 +144,8 @@ class Model:
             Whose units these are: a session, or the id of one that the model knows.
 
         """
-        key = self.attach(session, n_units=counts.shape[-1])
-        self._check(counts, hidden)
+        key = self.attach(session, n_units=np.shape(counts)[-1])
+        counts, hidden = self._given(counts, hidden)
         parts = [rates.cpu() for _, rates in self._passes(key, counts, hidden, task or "neuron")]
         return _joined(parts, counts.shape)
 
@@ -157,8 +159,8 @@ class Model:
         strict: bool = False,
     ) -> npt.NDArray[np.float32]:
         """Return latents (trials, bins, L); `strict` keeps the future out of each bin."""
-        key = self.attach(session, n_units=counts.shape[-1])
-        self._check(counts, hidden)
+        key = self.attach(session, n_units=np.shape(counts)[-1])
+        counts, hidden = self._given(counts, hidden)
         parts = [
             latents.cpu() for latents, _ in self._passes(key, counts, hidden, task, strict=strict)
         ]
@@ -179,7 +181,7 @@ class Model:
         the mask's own. Nothing is decoded without `decode`, which takes another pass,
         or where the model has no readouts for the session.
         """
-        _check_mask(mask, session)
+        mask.check(session)
         chosen = chosen_trials(session, trials)
         counts = session.counts[chosen]
         prompt = task or mask.prompt
@@ -211,7 +213,7 @@ class Model:
         task: Task | None = None,
     ) -> dict[str, npt.NDArray[np.float32]]:
         """Decode behaviour as `reconstruct` does, without its rates."""
-        _check_mask(mask, session)
+        mask.check(session)
         if session.id not in self.readouts:
             return {}
         counts = session.counts[chosen_trials(session, trials)]
@@ -389,25 +391,26 @@ class Model:
         self.notes.append(f"Memory of {self.device} ran out; the model moved to the CPU.")
         self.to("cpu")
 
-    def _check(self, counts: npt.NDArray[Any], hidden: npt.NDArray[Any]) -> None:
+    def _given(
+        self, counts: npt.NDArray[Any], hidden: npt.NDArray[Any]
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+        """Return counts and mask as they are used, with nothing under the mask."""
+        counts = numbers(counts, "Counts", WeightsError, ndim=None)
         if counts.ndim != 3 or counts.shape[1] != self.grid.bins:
             raise WeightsError(
                 f"Counts are {counts.shape}, but the model takes (trials, {self.grid.bins} bins, "
                 "units)."
             )
+        hidden = np.asarray(hidden)
         if hidden.dtype != bool or hidden.shape not in (counts.shape, counts.shape[1:]):
             raise MaskError(
                 f"`hidden` is {hidden.shape} {hidden.dtype}, but must be bool of "
                 f"{counts.shape[1:]} or {counts.shape}."
             )
-
-
-def _check_mask(mask: Mask, session: Session) -> None:
-    if mask.hidden.shape != (session.n_bins, session.n_units):
-        raise MaskError(
-            f"The mask is {mask.hidden.shape} (bins, units), but session {session.title} "
-            f"has {session.n_bins} bins and {session.n_units} units."
-        )
+        if counts.dtype != np.uint8:  # which can hold nothing else than counts
+            counts = np.where(hidden, 0, counts)
+            numbers(counts, "Visible counts", WeightsError, ndim=3, least=0, finite=True)
+        return counts, hidden
 
 
 def new_model(
@@ -463,17 +466,12 @@ def chosen_trials(session: Session, trials: npt.ArrayLike | None) -> npt.NDArray
 
     Raises MaskError where there are none, or one is out of range.
     """
-    given = np.atleast_1d(np.arange(session.n_trials) if trials is None else np.asarray(trials))
-    if given.dtype == bool and given.shape == (session.n_trials,):
-        given = np.flatnonzero(given)
-    if not len(given):
+    if trials is None:
+        return np.arange(session.n_trials)
+    found = chosen(trials, session.n_trials, f"Trials of session {session.title}", MaskError)
+    if not len(found):
         raise MaskError(f"No trials of session {session.title} are chosen.")
-    if given.dtype == bool or ((given < 0) | (given >= session.n_trials)).any():
-        raise MaskError(
-            f"Trials of session {session.title} are chosen by indices from 0 to "
-            f"{session.n_trials - 1}, or by a boolean for each of them."
-        )
-    return given.astype(np.intp)
+    return found
 
 
 def _joined(parts: list[Tensor], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:

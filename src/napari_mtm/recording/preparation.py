@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
+from napari_mtm.arrays import numbers
 from napari_mtm.errors import PreparationError
 
 DEFAULT_ALIGN = "stimOn_times"
+
+MOST_BINS = 100_000
+"""Bins in a window at most."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,26 @@ class Preparation:
     bin_size: float = 0.02
 
     def __post_init__(self) -> None:
-        start, stop = (float(t) for t in self.window)
-        object.__setattr__(self, "window", (start, stop))
         if self.units not in ("good", "all"):
             raise PreparationError(f'Units must be "good" or "all", not {self.units!r}.')
-        if not self.min_rate >= 0:
-            raise PreparationError(f"The minimum rate must be 0 or more, not {self.min_rate}.")
-        if not (np.isfinite([start, stop]).all() and start < stop and self.bin_size > 0):
+        window = numbers(self.window, "The window", PreparationError, shape=(2,), finite=True)
+        start, stop = (float(t) for t in window)
+        for name, what in (("min_rate", "The minimum rate"), ("bin_size", "The bin size")):
+            value = numbers(
+                getattr(self, name), what, PreparationError, shape=(), least=0, finite=True
+            )
+            object.__setattr__(self, name, float(value))
+        object.__setattr__(self, "window", (start, stop))
+        if not (start < stop and self.bin_size > 0):
             raise PreparationError(
                 f"A window of {start:g} to {stop:g} s in bins of {self.bin_size:g} s is empty."
             )
         bins = (stop - start) / self.bin_size
+        if not bins <= MOST_BINS:
+            raise PreparationError(
+                f"A window of {start:g} to {stop:g} s in bins of {self.bin_size:g} s has more than "
+                f"{MOST_BINS:,} bins; use larger ones."
+            )
         if round(bins) < 1 or abs(bins - round(bins)) > 1e-6 * bins:
             raise PreparationError(
                 f"A window of {start:g} to {stop:g} s is not a whole number of bins of "

@@ -1,6 +1,7 @@
 """The session: what was recorded, cut into windows and binned."""
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from napari_mtm.arrays import chosen, numbers
 from napari_mtm.errors import PreparationError
+from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.regions import (
     OUTSIDE,
     UNKNOWN,
@@ -24,8 +27,22 @@ from napari_mtm.recording.trials import chose_right
 ANY_TIME = "any-time"
 """Value of `Session.align` where windows adjoin each other and no event aligns them."""
 
+UNIT_TABLE_COLUMNS = (
+    "uuid",
+    "probe",
+    "cluster",
+    "region",
+    "acronym",
+    "depth",
+    "label",
+    "firing_rate",
+)
+"""Columns of `Session.units`."""
+
 SHARES = (0.7, 0.1, 0.2)
 """Of the trials, those for training, validation and test."""
+
+_MOST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -99,6 +116,19 @@ class Session:
                 f"Counts must be (trials, bins, units) uint8; these are {self.counts.dtype} "
                 f"with {self.counts.ndim} axes."
             )
+        _check_not_empty(self.counts.shape, self.id)
+        lacking = [name for name in UNIT_TABLE_COLUMNS if name not in self.units]
+        if lacking:
+            raise PreparationError(f"The units table of session {self.id} lacks {lacking[0]}.")
+        if Preparation(window=self.window, bin_size=self.bin_size).n_bins != self.n_bins:
+            raise PreparationError(
+                f"A window of {self.window[0]:g} to {self.window[1]:g} s does not hold "
+                f"{self.n_bins} bins of {self.bin_size:g} s."
+            )
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        """Raise PreparationError where a part has another size than the counts have."""
         n_trials, n_bins, n_units = self.counts.shape
         sizes: list[tuple[str, object, object]] = [
             ("the units table", len(self.units), n_units),
@@ -114,12 +144,15 @@ class Session:
         ]
         if wrong:
             raise PreparationError(f"The parts of session {self.id} disagree: {wrong[0]}.")
+        floats = [*self.behaviour.values(), *([] if self.rates is None else [self.rates])]
+        if any(array.dtype.kind != "f" for array in floats):
+            raise PreparationError(f"Behaviour and rates of session {self.id} must be floats.")
 
     @classmethod
     def from_counts(
         cls,
         counts: npt.ArrayLike,
-        regions: Sequence[str],
+        regions: Sequence[str | None],
         *,
         trials: pd.DataFrame | None = None,
         behaviour: Mapping[str, npt.ArrayLike] | None = None,
@@ -135,31 +168,30 @@ class Session:
         counts
             (trials, bins, units), whole numbers; above 255 they saturate.
         regions
-            An Allen acronym per unit. Units are put in anatomical order; the
-            column `cluster` says which column of `counts` each one was.
+            An Allen acronym per unit, None where it is not known. Units are put in
+            anatomical order; the column `cluster` says which column of `counts` each was.
         trials, behaviour, rates
             As in `Session`, in the order of `counts`.
         id
             Key of the session; by default one derived from the counts.
-        window
-            Seconds from the event; by default it begins at -0.5.
+        window, bin_size
+            Seconds from the event, by default from -0.5 on, and seconds per bin; they must
+            give as many bins as `counts` has.
+
+        Raises PreparationError where something is not as it must be.
 
         """
-        given = np.asarray(counts)
-        if given.ndim != 3:
-            raise PreparationError(
-                f"Counts must be (trials, bins, units); these have {given.ndim} axes."
-            )
-        if given.size and (not np.isfinite(given).all() or given.min() < 0):
-            raise PreparationError("Counts must be whole numbers of 0 or more, without NaN.")
+        given = numbers(
+            counts, "Counts (trials, bins, units)", PreparationError, kind="whole", ndim=3, least=0
+        )
+        _check_not_empty(given.shape, id or "this one")
         n_trials, n_bins, n_units = given.shape
-        if len(regions) != n_units:
-            raise PreparationError(f"{len(regions)} regions were given for {n_units} units.")
-        if rates is not None and np.shape(rates) != given.shape:
-            raise PreparationError(f"Rates are {np.shape(rates)}, but counts {given.shape}.")
+        acronyms = _acronyms(regions, n_units)
         clipped = np.minimum(given, 255).astype(np.uint8)
         id = id or f"counts-{hashlib.sha256(clipped.tobytes()).hexdigest()[:16]}"
-        acronyms = [r if isinstance(r, str) and r else UNKNOWN for r in regions]
+        if window is None:
+            window = -0.5, round(-0.5 + n_bins * Preparation(bin_size=bin_size).bin_size, 9)
+        start, stop = Preparation(window=window, bin_size=bin_size).window
         units = pd.DataFrame(
             {
                 "uuid": [f"{id}/{i}" for i in range(n_units)],
@@ -178,14 +210,17 @@ class Session:
             name=id,
             counts=np.ascontiguousarray(clipped[:, :, order]),
             units=units.iloc[order].reset_index(drop=True),
-            trials=pd.DataFrame(index=range(n_trials))
-            if trials is None
-            else trials.reset_index(drop=True),
-            behaviour={k: np.asarray(v, np.float32) for k, v in (behaviour or {}).items()},
-            window=window or (-0.5, round(-0.5 + n_bins * bin_size, 9)),
-            bin_size=bin_size,
+            trials=_table(trials, n_trials),
+            behaviour={
+                name: _floats(trace, f"Trace {name}", (n_trials, n_bins))
+                for name, trace in (behaviour or {}).items()
+            },
+            window=(start, stop),
+            bin_size=float(bin_size),
             align="stimOn_times",
-            rates=None if rates is None else np.asarray(rates, np.float32)[:, :, order],
+            rates=None
+            if rates is None
+            else _floats(rates, "Rates", given.shape, least=0, finite=True)[:, :, order],
             saturated=int((given > 255).sum()),
         )
 
@@ -221,7 +256,6 @@ class Session:
             As for `open_session`: `min_rate`, `align`, `window`, `bin_size`.
 
         """
-        from napari_mtm.recording.preparation import Preparation
         from napari_mtm.recording.prepare import prepare
         from napari_mtm.recording.spikes import recording_from_spikes
 
@@ -293,17 +327,24 @@ class Session:
         *,
         trials: npt.ArrayLike | None = None,
         units: npt.ArrayLike | None = None,
-        regions: Iterable[str] | None = None,
+        regions: str | Iterable[str] | None = None,
     ) -> "Session":
         """Return the session with some trials, units (indices or masks) or regions only.
 
-        Units keep their order. `regions` and `units` may be given together.
+        Units keep their order. `regions` and `units` may be given together. Raises
+        PreparationError where something is chosen that is not there, or nothing is.
         """
-        rows = _indices(trials, self.n_trials)
-        columns = _indices(units, self.n_units)
+        rows = _indices(trials, self.n_trials, "Trials")
+        columns = _indices(units, self.n_units, "Units")
         if regions is not None:
-            wanted = self.units["region"].isin(list(regions)).to_numpy()
-            columns = columns[wanted[columns]]
+            names = [regions] if isinstance(regions, str) else list(regions)
+            known = [region.name for region in self.regions]
+            unknown = [name for name in names if name not in known]
+            if unknown:
+                raise PreparationError(
+                    f"Session {self.id} has no region {unknown[0]!r}; there are {', '.join(known)}."
+                )
+            columns = columns[self.units["region"].isin(names).to_numpy()[columns]]
         columns = np.sort(columns)
         if len(rows) == 0 or len(columns) == 0:
             raise PreparationError(f"Nothing of session {self.id} is left by this selection.")
@@ -404,11 +445,56 @@ def _dealt(n: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
     return np.repeat(np.arange(3), sizes)[np.argsort(where, kind="stable")]
 
 
-def _indices(selection: npt.ArrayLike | None, n: int) -> npt.NDArray[np.intp]:
-    if selection is None:
-        return np.arange(n)
-    chosen = np.atleast_1d(np.asarray(selection))
-    return np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.intp)
+def _check_not_empty(shape: tuple[int, ...], name: str) -> None:
+    if 0 in shape:
+        n_trials, n_bins, n_units = shape
+        raise PreparationError(
+            f"A session needs at least one trial, bin and unit; {name} has {n_trials}, {n_bins} "
+            f"and {n_units}."
+        )
+
+
+def _indices(selection: npt.ArrayLike | None, n: int, what: str) -> npt.NDArray[np.intp]:
+    return np.arange(n) if selection is None else chosen(selection, n, what, PreparationError)
+
+
+def _acronyms(regions: Sequence[str | None], n_units: int) -> list[str]:
+    """Return an acronym per unit, `UNKNOWN` where there is none."""
+    if isinstance(regions, str):
+        raise PreparationError(f"Regions must be one for each unit, not the text {regions!r}.")
+    if len(regions) != n_units:
+        raise PreparationError(f"{len(regions)} regions were given for {n_units} units.")
+    return [_acronym(region) for region in regions]
+
+
+def _acronym(region: object) -> str:
+    if isinstance(region, str):
+        return region or UNKNOWN
+    if region is None or region is pd.NA or (isinstance(region, float) and math.isnan(region)):
+        return UNKNOWN
+    raise PreparationError(f"Regions must be Allen acronyms; {region!r} is none.")
+
+
+def _table(trials: pd.DataFrame | None, n_trials: int) -> pd.DataFrame:
+    if trials is None:
+        return pd.DataFrame(index=range(n_trials))
+    if not isinstance(trials, pd.DataFrame):
+        raise PreparationError("Trials must be a pandas table with a row for each trial.")
+    return trials.reset_index(drop=True)
+
+
+def _floats(
+    values: npt.ArrayLike,
+    what: str,
+    shape: tuple[int, ...],
+    *,
+    least: float = -_MOST,
+    finite: bool = False,
+) -> npt.NDArray[np.float32]:
+    found = numbers(
+        values, what, PreparationError, shape=shape, least=least, most=_MOST, finite=finite
+    )
+    return found.astype(np.float32)
 
 
 def _same_rates(one: np.ndarray | None, other: np.ndarray | None) -> bool:

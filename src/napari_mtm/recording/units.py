@@ -10,7 +10,7 @@ from napari_mtm.errors import PreparationError, SourceError
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.raw import UNIT_COLUMNS, Probe, Recording
 from napari_mtm.recording.regions import UNKNOWN
-from napari_mtm.recording.session import anatomical_order
+from napari_mtm.recording.session import UNIT_TABLE_COLUMNS, anatomical_order
 from napari_mtm.recording.spikes import called
 
 
@@ -39,7 +39,7 @@ def choose_units(
     elif unknown:
         notes.append(f"{unknown} units have no region that the atlas knows; they come last.")
     units = units.iloc[anatomical_order(units)].reset_index(drop=True)
-    return units[["uuid", "probe", "cluster", "region", "acronym", "depth", "label", "firing_rate"]]
+    return units[list(UNIT_TABLE_COLUMNS)]
 
 
 def chosen(units: pd.DataFrame, preparation: Preparation) -> npt.NDArray[np.bool_]:
