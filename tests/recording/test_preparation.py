@@ -225,6 +225,35 @@ def test_no_wheel_and_no_whiskers():
     assert {"There is no wheel trace.", "There is no whisker motion energy."} <= set(session.notes)
 
 
+def test_wheel_and_whiskers_on_another_clock_are_missing_and_it_says_so():
+    wheel, frames = recording().wheel_position, recording().whisker
+    elsewhere = recording(
+        wheel_position=replace(wheel, times=1.7e9 + wheel.times),
+        whisker=replace(frames, times=1000 * (100 + frames.times)),
+    )
+    session = prepare(elsewhere, Preparation())
+    assert all(np.isnan(t).all() for t in session.behaviour.values())
+    windows = "the windows between 1.5 and 53 s. Its times may be from another clock"
+    wheel, whiskers = session.notes
+    assert wheel.startswith(
+        "There is no wheel trace in any window: its samples lie between 1.7e+09"
+    )
+    assert whiskers.startswith("There is no whisker motion energy in any window: its samples lie ")
+    assert "between 100000 and 159990 s" in whiskers
+    assert all(windows in note for note in session.notes)
+
+
+def test_camera_frames_that_are_missing_leave_a_gap():
+    whole = recording().whisker
+    seen = (whole.times < 20.0) | (whole.times > 20.4)
+    session = prepare(
+        recording(whisker=Trace(whole.times[seen], whole.values[seen])), Preparation()
+    )
+    start = session.trials["stimOn_times"].to_numpy()[:, None] - 0.5 + np.arange(100) * 0.02
+    expected = (start + 0.02 > 19.99) & (start < 20.41)  # from one frame to the next
+    np.testing.assert_array_equal(np.isnan(session.behaviour["whisker-motion-energy"]), expected)
+
+
 def test_a_single_unit():
     one = probe(units=probe().units.iloc[:1])
     session = prepare(recording(one), Preparation())

@@ -1,6 +1,7 @@
 """From a recording to a session."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -82,14 +83,26 @@ def _behaviour(
     recording: Recording, edges: np.ndarray, notes: list[str]
 ) -> dict[str, npt.NDArray[np.float32]]:
     nothing = Trace(np.empty(0), np.empty(0))
-    velocity = wheel_velocity(recording.wheel_position) if recording.wheel_position else nothing
+    position = recording.wheel_position or nothing
     whisker = recording.whisker or nothing
-    if len(velocity.times) == 0:
-        notes.append("There is no wheel trace.")
-    if len(whisker.times) == 0:
-        notes.append("There is no whisker motion energy.")
-    return {
+    velocity = wheel_velocity(position, edges)
+    speed = replace(velocity, values=np.abs(velocity.values))
+    behaviour = {
         "wheel-velocity": bin_average(velocity, edges),
-        "wheel-speed": bin_average(Trace(velocity.times, np.abs(velocity.values)), edges),
-        "whisker-motion-energy": bin_average(whisker, edges, max_gap=CAMERA_GAP),
+        "wheel-speed": bin_average(speed, edges),
+        "whisker-motion-energy": bin_average(whisker.broken(CAMERA_GAP), edges),
     }
+    for what, name, samples in (
+        ("wheel trace", "wheel-velocity", position),
+        ("whisker motion energy", "whisker-motion-energy", whisker),
+    ):
+        if len(samples.times) == 0:
+            notes.append(f"There is no {what}.")
+        elif np.isnan(behaviour[name]).all():
+            notes.append(
+                f"There is no {what} in any window: its samples lie between "
+                f"{samples.times[0]:g} and {samples.times[-1]:g} s, the windows between "
+                f"{edges.min():g} and {edges.max():g} s. Its times may be from another clock, "
+                "or not in seconds."
+            )
+    return behaviour
