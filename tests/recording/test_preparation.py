@@ -10,7 +10,9 @@ from napari_mtm.errors import Cancelled, MtmError, PreparationError, SourceError
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.prepare import prepare
 from napari_mtm.recording.raw import Probe, Recording
+from napari_mtm.recording.spikes import usable
 from napari_mtm.recording.traces import Trace
+from napari_mtm.recording.windows import adjoining, recorded
 from tests.conftest import trials
 
 REGIONS = ["LP", "CA1", "VISa", "root"]
@@ -177,6 +179,40 @@ def test_spikes_out_of_order_are_sorted_and_it_says_so():
     session = prepare(recording(mixed), Preparation())
     assert any("not in order" in note for note in session.notes)
     np.testing.assert_array_equal(session.counts, prepare(recording(), Preparation()).counts)
+
+
+@pytest.mark.parametrize("last", [0.2, 31.0])
+def test_spikes_out_of_order_give_the_same_adjoining_windows(last):
+    whole = probe(stop=60.0)
+    k = np.searchsorted(whole.times, last)
+    order = np.append(np.delete(np.arange(4000), k), k)  # that spike comes last
+    mixed = replace(whole, times=whole.times[order], clusters=whole.clusters[order])
+    session = prepare(recording(mixed, trials=None), Preparation())
+    expected = prepare(recording(trials=None), Preparation())
+    assert expected.n_trials == 29  # of 2 s, from the first spike to the last before 60 s
+    pd.testing.assert_frame_equal(session.trials, expected.trials)
+    np.testing.assert_array_equal(session.counts, expected.counts)
+
+
+@pytest.mark.parametrize(
+    "probes",
+    [
+        (probe(),),
+        (probe(stop=47.0), probe("probe01", stop=60.0)),
+        (probe(), probe("probe01", times=np.empty(0), clusters=np.empty(0, int))),
+        (probe(times=probe().times[::-1] - 5.0),),
+        (probe(times=probe().times + 100.0),),
+    ],
+)
+def test_the_adjoining_windows_of_a_recording_can_be_told_before(probes):
+    preparation = Preparation(window=(-0.3, 1.2), bin_size=0.05)
+    session = prepare(recording(*probes, trials=None), preparation)
+    first, n = adjoining([usable(one, []) for one in probes], preparation)
+    assert n == session.n_trials
+    assert first == session.trials["intervals_0"][0]
+    seconds = recorded([usable(one, []) for one in probes])
+    assert seconds[0] == first
+    assert first + 1.5 * n <= seconds[1]
 
 
 def test_spikes_before_time_zero_are_left_out_and_it_says_so():

@@ -36,12 +36,12 @@ def cut_windows(
     Raises PreparationError where no window is left.
     """
     trials, align = recording.trials, preparation.align
-    recorded = _recorded(probes, notes)
+    _compare_lengths(probes, notes)
     if trials is None and align == DEFAULT_ALIGN:
         notes.append("There is no trials table; the recording is cut into adjoining windows.")
         align = ANY_TIME
     if align == ANY_TIME:
-        return _adjoining(recording, preparation, recorded)
+        return _adjoining(recording, probes, preparation)
     if trials is None:
         raise PreparationError(
             f'{recording.name} has no trials to align to {align}; use align="{ANY_TIME}".'
@@ -51,7 +51,7 @@ def cut_windows(
             f"{recording.name} has no trials column {align!r}. "
             f"There are: {', '.join(map(str, trials))}."
         )
-    selection = select_trials(trials, align, preparation.window, recorded)
+    selection = select_trials(trials, align, preparation.window, recorded(probes))
     if not selection.keep.any():
         why = ", ".join(f"{n} {reason}" for reason, n in selection.excluded.items())
         raise PreparationError(
@@ -66,12 +66,32 @@ def cut_windows(
     return Windows(align, preparation.window, kept, starts, selection.excluded)
 
 
-def _recorded(probes: Sequence[Probe], notes: list[str]) -> tuple[float, float]:
+def recorded(probes: Sequence[Probe]) -> tuple[float, float]:
     """First and last second at which every probe was recording.
 
     A probe records for as long beyond its last spike as twenty more would have
-    taken at its mean rate: next to nothing on a real probe.
+    taken at its mean rate: next to nothing on a real probe. Spikes must be in order,
+    as `usable` returns them.
     """
+    spans = _spans(probes)
+    if not spans:
+        return 0.0, np.inf
+    return max(first for first, _ in spans), min(last for _, last in spans)
+
+
+def adjoining(probes: Sequence[Probe], preparation: Preparation) -> tuple[float, int]:
+    """Say when the first of the windows that cut a whole recording begins, and how many fit.
+
+    They end with the last spike of all probes. Spikes must be in order, as
+    `usable` returns them.
+    """
+    first, stop = recorded(probes)
+    last = max((float(p.times[-1]) for p in probes if len(p.times)), default=first)
+    return first, max(0, int((min(last, stop) - first) / _length(preparation) + 1e-9))
+
+
+def _spans(probes: Sequence[Probe]) -> list[tuple[float, float]]:
+    """First and last second at which each probe that has spikes was recording."""
     spans = []
     for probe in probes:
         if len(probe.times) < 2:
@@ -79,25 +99,27 @@ def _recorded(probes: Sequence[Probe], notes: list[str]) -> tuple[float, float]:
         first, last = float(probe.times[0]), float(probe.times[-1])
         slack = _EDGE_SPIKES * (last - first) / len(probe.times)
         spans.append((max(0.0, first - slack), last + slack))
-    if not spans:
-        return 0.0, np.inf
-    lasts = [last for _, last in spans]
-    if min(lasts) < _SAME_LENGTH * max(lasts):
+    return spans
+
+
+def _compare_lengths(probes: Sequence[Probe], notes: list[str]) -> None:
+    """Note where one probe recorded for longer than another."""
+    lasts = [last for _, last in _spans(probes)]
+    if lasts and min(lasts) < _SAME_LENGTH * max(lasts):
         notes.append(
             f"The probes disagree on the length of the recording ({min(lasts):.0f} and "
             f"{max(lasts):.0f} s); only trials that all of them recorded are used."
         )
-    return max(first for first, _ in spans), min(lasts)
 
 
-def _adjoining(
-    recording: Recording, preparation: Preparation, recorded: tuple[float, float]
-) -> Windows:
+def _length(preparation: Preparation) -> float:
+    return preparation.n_bins * preparation.bin_size
+
+
+def _adjoining(recording: Recording, probes: Sequence[Probe], preparation: Preparation) -> Windows:
     """Cut the whole recording; there is no event, so time runs from each window's start."""
-    length = preparation.n_bins * preparation.bin_size
-    first = recorded[0]
-    last = max((float(p.times[-1]) for p in recording.probes if len(p.times)), default=first)
-    n = int((min(last, recorded[1]) - first) / length + 1e-9)
+    length = _length(preparation)
+    first, n = adjoining(probes, preparation)
     if n < 1:
         raise PreparationError(
             f"{recording.name} is shorter than one window of {length:g} s; use a shorter window."
