@@ -26,11 +26,11 @@ def run() -> Results:
     times = np.sort(rng.uniform(0, DURATION, N_SPIKES))
     clusters = rng.integers(0, N_UNITS, N_SPIKES, dtype=np.int32)
     edges = bin_edges(np.sort(rng.uniform(0, DURATION - 3, N_TRIALS)), N_BINS, BIN_SIZE)
-    columns = np.arange(N_UNITS)
+    ids = np.arange(N_UNITS)
 
     def ours() -> np.ndarray:
         check_times(times, "the recording")
-        return bin_spikes(times, clusters, edges, columns, N_UNITS).counts
+        return bin_spikes(times, clusters, edges, ids).counts
 
     def plain() -> np.ndarray:
         counts = np.zeros((N_TRIALS, N_BINS, N_UNITS), dtype=np.uint8)

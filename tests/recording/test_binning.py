@@ -8,18 +8,16 @@ from hypothesis import strategies as st
 from napari_mtm.errors import Cancelled, SourceError
 from napari_mtm.recording.binning import bin_edges, bin_spikes, check_times
 
-N_UNITS = 3
 
-
-def count_one_by_one(times, clusters, edges, columns):
-    """Straight from the definition: each spike against each bin."""
-    counts = np.zeros((len(edges), edges.shape[1] - 1, N_UNITS), dtype=int)
+def count_one_by_one(times, clusters, edges, ids):
+    """Straight from the definition: each spike against each bin of each unit."""
+    counts = np.zeros((len(edges), edges.shape[1] - 1, len(ids)), dtype=int)
     for time, cluster in zip(times, clusters, strict=True):
-        unit = columns[cluster] if cluster < len(columns) else -1
-        for w, row in enumerate(edges):
-            for b in range(len(row) - 1):
-                if unit >= 0 and row[b] <= time < row[b + 1]:
-                    counts[w, b, unit] += 1
+        for unit in (u for u, id in enumerate(ids) if id == cluster):
+            for w, row in enumerate(edges):
+                for b in range(len(row) - 1):
+                    if row[b] <= time < row[b + 1]:
+                        counts[w, b, unit] += 1
     return np.minimum(counts, 255)
 
 
@@ -38,18 +36,22 @@ def count_one_by_one(times, clusters, edges, columns):
     starts=st.lists(st.integers(0, 30).map(lambda k: k / 4), max_size=4),
     n_bins=st.integers(1, 5),
     bin_size=st.sampled_from([0.1, 0.25, 0.02, 1.0]),
+    kind=st.sampled_from(["uint32", "int16", "uint64", ">i4", ">u8"]),
+    far=st.booleans(),
 )
-def test_counts_follow_the_definition(times, clusters, starts, n_bins, bin_size):
+def test_counts_follow_the_definition(times, clusters, starts, n_bins, bin_size, kind, far):
     times = np.sort(np.array(times, dtype=float))
-    ids = np.array(
+    given = np.array(
         clusters.draw(st.lists(st.integers(0, 6), min_size=len(times), max_size=len(times))),
-        dtype=np.uint32,
+        dtype=kind,
     )
-    columns = np.array([2, -1, 0, 1, -1])  # ids 5 and 6 lie beyond
+    ids = np.array([2, 3, 0])  # 1, 4, 5 and 6 are no units
+    if far and given.dtype.itemsize == 8:  # ids that a table or a float could not hold
+        given, ids = given + given.dtype.type(2**63 - 7), ids + (2**63 - 7)
     edges = bin_edges(np.array(starts), n_bins, bin_size)
-    binned = bin_spikes(times, ids, edges, columns, N_UNITS)
+    binned = bin_spikes(times, given, edges, ids)
     assert binned.counts.dtype == np.uint8
-    np.testing.assert_array_equal(binned.counts, count_one_by_one(times, ids, edges, columns))
+    np.testing.assert_array_equal(binned.counts, count_one_by_one(times, given, edges, ids))
     assert binned.saturated == 0
 
 
@@ -58,7 +60,7 @@ def test_same_counts_as_a_histogram_per_trial():
     times = np.sort(rng.uniform(0, 100, 50_000))
     clusters = rng.integers(0, 40, len(times))
     edges = bin_edges(rng.uniform(0, 97, 30), 100, 0.02)
-    counts = bin_spikes(times, clusters, edges, np.arange(40), 40).counts
+    counts = bin_spikes(times, clusters, edges, np.arange(40)).counts
     for k, row in enumerate(edges):
         inside = (times >= row[0]) & (times < row[-1])
         expected, _, _ = np.histogram2d(times[inside], clusters[inside], bins=[row, np.arange(41)])
@@ -68,7 +70,7 @@ def test_same_counts_as_a_histogram_per_trial():
 def test_saturates_at_255_and_says_how_often():
     times = np.concatenate([np.full(300, 0.5), np.full(256, 1.5), np.full(255, 2.5)])
     binned = bin_spikes(
-        times, np.zeros(len(times), int), bin_edges(np.array([0.0]), 3, 1.0), np.array([0]), 1
+        times, np.zeros(len(times), int), bin_edges(np.array([0.0]), 3, 1.0), np.array([0])
     )
     assert binned.counts.ravel().tolist() == [255, 255, 255]
     assert binned.saturated == 2
@@ -77,8 +79,8 @@ def test_saturates_at_255_and_says_how_often():
 def test_no_spikes_and_no_windows():
     none = np.empty(0)
     edges = bin_edges(np.array([1.0]), 4, 0.5)
-    assert bin_spikes(none, none.astype(int), edges, np.array([0]), 1).counts.sum() == 0
-    empty = bin_spikes(np.array([1.0]), np.array([0]), edges[:0], np.array([0]), 1)
+    assert bin_spikes(none, none.astype(int), edges, np.array([0])).counts.sum() == 0
+    empty = bin_spikes(np.array([1.0]), np.array([0]), edges[:0], np.array([0]))
     assert empty.counts.shape == (0, 4, 1)
 
 
@@ -88,7 +90,7 @@ def test_progress_can_cancel():
 
     edges = bin_edges(np.array([0.0]), 1, 1.0)
     with pytest.raises(Cancelled):
-        bin_spikes(np.array([0.5]), np.array([0]), edges, np.array([0]), 1, progress=cancel)
+        bin_spikes(np.array([0.5]), np.array([0]), edges, np.array([0]), progress=cancel)
 
 
 def test_order_of_times_is_reported():

@@ -5,16 +5,19 @@ edges among the spikes (trials x bins searches) replaces looking up the spikes
 among the edges, and no arithmetic on spike times can move one across an edge.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from napari_mtm.errors import SourceError
 from napari_mtm.progress import Progress, silent
 
 MAX_COUNT = 255
 _CHUNK = 1 << 22
+_LARGEST_TABLE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,7 @@ def bin_spikes(
     times: npt.NDArray[np.floating],
     clusters: npt.NDArray[np.integer],
     edges: npt.NDArray[np.float64],
-    columns: npt.NDArray[np.integer],
-    n_units: int,
+    ids: npt.NDArray[np.integer],
     *,
     progress: Progress = silent,
 ) -> Binned:
@@ -50,23 +52,21 @@ def bin_spikes(
     edges
         (windows, bins + 1) ascending in each row; windows may overlap. A spike
         at an edge belongs to the bin that begins there.
-    columns
-        The unit that each cluster id counts for, -1 for none. Ids beyond its
-        end count for none.
-    n_units
-        Length of the unit axis of the result.
+    ids
+        The cluster id of each unit, none of them twice. Spikes of other clusters are not
+        counted.
 
     """
-    n_windows, n_bins = edges.shape[0], edges.shape[1] - 1
+    n_windows, n_bins, n_units = edges.shape[0], edges.shape[1] - 1, len(ids)
     counts = np.zeros((n_windows, n_bins, n_units), dtype=np.uint8)
     saturated = 0
-    lookup = np.append(columns, -1).astype(np.intp)  # ids beyond the end are clipped to the -1
+    unit_of = _finder(ids)
     rows = np.arange(n_bins, dtype=np.intp) * n_units
     firsts = np.searchsorted(times, edges[:, 0])
     lasts = np.searchsorted(times, edges[:, -1])
     for k, (first, last) in enumerate(zip(firsts, lasts, strict=True)):
         per_bin = np.diff(np.searchsorted(times[first:last], edges[k]))
-        units = lookup.take(clusters[first:last], mode="clip")
+        units = unit_of(clusters[first:last].astype(np.int64, copy=False))
         entries = np.repeat(rows, per_bin)
         entries += units
         if units.min(initial=0) < 0:
@@ -75,6 +75,17 @@ def bin_spikes(
         if k % 64 == 0:
             progress(k / n_windows, "binning spikes")
     return Binned(counts, saturated)
+
+
+def _finder(ids: npt.NDArray[np.integer]) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what finds the unit of each of many clusters, -1 where it is none."""
+    highest = int(ids.max(initial=-1))
+    if highest >= _LARGEST_TABLE:  # slower than a table, but its memory does not grow with ids
+        find: Callable[[np.ndarray], np.ndarray] = pd.Index(ids).get_indexer
+        return find
+    table = np.full(highest + 2, -1, dtype=np.intp)  # ids beyond the end are clipped to the -1
+    table[ids] = np.arange(len(ids))
+    return lambda clusters: table.take(clusters, mode="clip")
 
 
 def _add_counts(counts: np.ndarray, entries: np.ndarray, *, may_saturate: bool) -> int:

@@ -68,10 +68,8 @@ def _bin_probes(
     for k, probe in enumerate(probes):
         mine = np.flatnonzero(units["probe"].to_numpy() == probe.name)
         ids = units["cluster"].to_numpy()[mine]
-        columns = np.full(int(ids.max(initial=-1)) + 1, -1)
-        columns[ids] = np.arange(len(mine))
         share = part(progress, k / len(probes), (k + 1) / len(probes))
-        binned = bin_spikes(probe.times, probe.clusters, edges, columns, len(mine), progress=share)
+        binned = bin_spikes(probe.times, probe.clusters, edges, ids, progress=share)
         if len(probes) == 1:
             return binned
         counts[:, :, mine] = binned.counts

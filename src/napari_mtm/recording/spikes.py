@@ -17,6 +17,8 @@ from napari_mtm.recording.traces import Trace
 
 T = TypeVar("T")
 
+_HIGHEST_ID = 2**63 - 1
+
 
 def recording_from_spikes(
     times: np.ndarray,
@@ -31,7 +33,7 @@ def recording_from_spikes(
     """Make a recording of plain arrays; `regions` and `depths` are looked up by cluster id."""
     times, clusters = times.ravel(), clusters.ravel()
     _check_spikes(times, clusters, "The recording")
-    ids = np.unique(clusters)
+    ids = spikes_per_cluster(clusters).index.to_numpy()
     id = id or f"spikes-{_digest(times, clusters)}"
     acronyms = [_lookup(regions, i, UNKNOWN) or UNKNOWN for i in ids]
     units = pd.DataFrame(
@@ -43,7 +45,7 @@ def recording_from_spikes(
             "label": np.nan,
             "firing_rate": mean_rates(times, clusters, ids),
         },
-        index=ids.astype(np.int64),
+        index=ids,
     )
     try:
         position = None if wheel is None else Trace.clean(*wheel)
@@ -81,12 +83,20 @@ def called(probe: str) -> str:
     return f"Probe {probe}" if probe else "The recording"
 
 
+def spikes_per_cluster(clusters: np.ndarray) -> pd.Series:
+    """Number of spikes of each cluster that has any, by ascending id."""
+    native = clusters.astype(clusters.dtype.newbyteorder("="), copy=False)
+    number = pd.Series(native).value_counts(sort=False)
+    number.index = number.index.astype(np.int64)
+    return number.sort_index()
+
+
 def mean_rates(times: np.ndarray, clusters: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Spikes/s of each cluster from the first to the last spike of all."""
     if len(times) < 2:
         return np.zeros(len(ids))
-    number = np.bincount(clusters, minlength=int(ids.max(initial=0)) + 1)[ids]
-    duration = float(times.max() - times.min())
+    number = spikes_per_cluster(clusters).reindex(ids, fill_value=0).to_numpy()
+    duration = float(times.max()) - float(times.min())
     return number / duration if duration > 0 else np.zeros(len(ids))
 
 
@@ -102,6 +112,11 @@ def _check_spikes(times: np.ndarray, clusters: np.ndarray, where: str) -> None:
         raise SourceError(f"{where} has spike clusters of type {clusters.dtype}; they must be ids.")
     if clusters.min(initial=0) < 0:
         raise SourceError(f"{where} has negative spike clusters; ids begin at 0.")
+    if clusters.max(initial=0) > _HIGHEST_ID:
+        raise SourceError(
+            f"{where} has spikes of cluster {clusters.max()}; ids end at 2**63 - 1. They may have "
+            "been negative before they were stored without a sign."
+        )
 
 
 def _lookup(table: Mapping[int, T] | Sequence[T] | None, i: int, default: T) -> T:
