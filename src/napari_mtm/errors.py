@@ -36,3 +36,13 @@ class TrainingError(MtmError):
 
 class Cancelled(MtmError):
     """Raised by a progress callback to stop the work that reports to it."""
+
+
+def in_short(problem: object) -> str:
+    """Return what a library's error says, as a phrase that one of our sentences can hold.
+
+    That is its first line, printable and of at most 160 characters, or the error's name.
+    """
+    first = next(iter(str(problem).strip().splitlines()), "")[:160]
+    printable = "".join(c if c.isprintable() else "?" for c in first)
+    return printable.rstrip(". ") or type(problem).__name__

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from napari_mtm.errors import MtmError
+from napari_mtm.errors import MtmError, in_short
 from napari_mtm.files import reading, replacing
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ def parse(kind: type[T], text: str | bytes, where: object, error: type[MtmError]
     except MtmError as problem:  # what the record itself refuses
         raise error(f"{where} is damaged: {problem}") from None
     except (ValueError, RecursionError) as problem:
-        raise error(f"{where} is damaged: {_first_line(problem)}.") from None
+        raise error(f"{where} is damaged: {in_short(problem)}.") from None
     return found
 
 
@@ -67,7 +67,7 @@ def first_problem(problem: ValidationError) -> str:
     """Say in a phrase what a record lacks or holds first that it must not."""
     about = problem.errors(include_url=False, include_context=False, include_input=False)[0]
     place = ".".join(str(part)[:40] for part in about["loc"])
-    return f"{_first_line(about['msg'])}{f' in {place}' if place else ''}"
+    return f"{in_short(about['msg'])}{f' in {place}' if place else ''}"
 
 
 @cache
@@ -93,7 +93,3 @@ def _compare(given: Any, record: Any, place: str) -> None:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"it holds {constant}, which is no number of JSON")
-
-
-def _first_line(problem: object) -> str:
-    return str(problem).strip().split("\n")[0][:160].rstrip(".") or type(problem).__name__

@@ -18,14 +18,13 @@ from napari_mtm import open_session
 from napari_mtm.errors import SourceError
 from napari_mtm.recording.alf import (
     FolderFiles,
-    OneFiles,
     find,
     is_eid,
-    open_one,
     parse,
     session_name,
     sessions_below,
 )
+from napari_mtm.recording.one_files import OneFiles, open_one
 
 EID = "6d9a1f5e-52f3-4c0b-9c5e-1f0a6b7c8d9e"
 
@@ -208,7 +207,7 @@ def test_what_is_listed_but_was_not_downloaded_is_missing(alf, tmp_path, own_cac
     assert session.n_units == 3
     assert "There is no whisker motion energy." in session.notes
     (alf / "alf" / "probe00" / "pykilosort" / "spikes.times.npy").unlink()
-    with pytest.raises(SourceError, match="not downloaded yet"):
+    with pytest.raises(SourceError, match=r"has spikes\.clusters but no spikes\.times"):
         open_session(EID, one=tmp_path)
 
 
@@ -269,6 +268,10 @@ def test_sessions_in_a_part_of_a_cache(alf, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense"])
-def test_damaged_tables_do_not_keep_a_folder_from_opening(content, alf, tmp_path):
-    (tmp_path / "sessions.pqt").write_bytes(content)
+def test_damaged_tables_do_not_change_the_id_of_a_folder(content, alf, cache):
+    assert FolderFiles(alf).id == EID
+    (cache / "sessions.pqt").write_bytes(content)
+    with pytest.raises(SourceError, match=r"sessions.pqt is damaged .* move it away"):
+        FolderFiles(alf)
+    (cache / "sessions.pqt").unlink()
     assert FolderFiles(alf).id.startswith("path-")

@@ -70,7 +70,7 @@ def test_every_session_of_a_folder_and_why_others_failed(animals, out, alf, own_
     assert (words.name, words.store) == ("MOUSE 2024-02-03 002", None)
     assert words.why == "trials.choice holds something else than numbers."
     assert too_long.name == long
-    assert too_long.why.startswith("OSError: ")
+    assert too_long.why.startswith("There is no file or folder xxx")
     assert {p.name for p in out.iterdir()} == {o.store.name for o in outcomes[:4]}
 
     fractions = [f for f, _ in seen]

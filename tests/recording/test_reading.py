@@ -1,6 +1,8 @@
 """A session folder is read whole, in part, or refused in one sentence."""
 
+import os
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -179,11 +181,23 @@ def test_without_uuids_units_are_named_by_session_probe_and_cluster(alf):
     ("file", "content", "message"),
     [
         ("spikes.clusters.npy", None, "no spikes.clusters"),
-        ("spikes.times.npy", None, "no spikes.times.npy"),
+        ("spikes.times.npy", None, "no spikes.times"),
         ("spikes.times.npy", np.arange(10.0), "10 spike times but 2000 spike clusters"),
         ("spikes.clusters.npy", np.full(2000, 7), "spikes of cluster 7, but only 5 clusters"),
-        ("spikes.clusters.npy", np.full(2000, -1), "ids from 0 on"),
-        ("spikes.clusters.npy", np.full(2000, 0.5), "ids from 0 on"),
+        ("spikes.clusters.npy", np.full(2000, -1), "0 or more; the least is -1"),
+        ("spikes.clusters.npy", np.full(2000, 0.5), "fractions"),
+        ("spikes.clusters.npy", np.zeros((1000, 2), int), "one axis"),
+        ("spikes.times.npy", np.zeros(2000, [("t", "f8")]), "must be numbers"),
+        ("spikes.times.npy", np.zeros(2000, complex), "complex"),
+        ("clusters.channels.npy", [0, 2, np.nan, 6, 8], "without NaN"),
+        ("clusters.channels.npy", [0, 2.5, 4, 6, 8], "fractions"),
+        ("clusters.channels.npy", np.zeros((5, 2), int), "one axis"),
+        ("clusters.depths.npy", ["a"] * 5, "text"),
+        ("channels.localCoordinates.npy", np.zeros(10), "2 axes"),
+        ("channels.localCoordinates.npy", np.zeros((10, 3)), "two columns"),
+        ("channels.localCoordinates.npy", np.zeros((9, 2)), "have 9 and 10 rows"),
+        ("channels.brainLocationIds_ccf_2017.npy", np.full(10, 0.5), "fractions"),
+        ("channels.brainLocationIds_ccf_2017.npy", np.zeros((10, 2)), "one axis"),
         ("clusters.channels.npy", np.full(5, 99), "on channel 99, but only 10 channels"),
     ],
 )
@@ -193,6 +207,205 @@ def test_folders_that_cannot_be_read(alf, file, content, message):
     if content is not None:
         np.save(path, content)
     with pytest.raises(SourceError, match=message):
+        read(alf)
+
+
+def edit_table(path: Path, **columns) -> None:
+    pd.read_parquet(path).assign(**columns).to_parquet(path)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"label": ["good"] * 5}, r"clusters\.metrics\.label holds something else than numbers"),
+        ({"firing_rate": [[1.0, 2.0]] * 5}, r"clusters\.metrics\.firing_rate holds something else"),
+        ({"cluster_id": ["a", "b", "c", "d", "e"]}, r"clusters\.metrics\.cluster_id must be whole"),
+        ({"cluster_id": [0, 1, 2, 3, np.nan]}, r"clusters\.metrics\.cluster_id .* without NaN"),
+    ],
+)
+def test_metrics_that_are_no_numbers(alf, columns, message):
+    edit_table(sorting(alf) / "clusters.metrics.pqt", **columns)
+    with pytest.raises(SourceError, match=message):
+        read(alf)
+
+
+def test_tables_that_do_not_fit_their_clusters_are_left_out_with_a_word(alf):
+    folder = sorting(alf)
+    edit_table(folder / "clusters.metrics.pqt", cluster_id=[0, 1, 1, 2, 3])
+    pd.read_csv(folder / "clusters.uuids.csv")[:3].to_csv(
+        folder / "clusters.uuids.csv", index=False
+    )
+    np.save(folder / "clusters.depths.npy", np.arange(4.0))
+    recording = read(alf)
+    assert recording.probes[0].units["label"].isna().all()
+    assert recording.probes[0].units["depth"].tolist() == [20, 60, 100, 140, 180]  # of the sites
+    assert recording.probes[0].units["uuid"].tolist()[0] == f"{recording.id}/probe00/0"
+    notes = " ".join(recording.notes)
+    for words in ("clusters.metrics names", "clusters.uuids has 3 rows for 5", "depths has 4 rows"):
+        assert words in notes
+
+
+# Probes that are not whole
+
+
+def test_a_probe_without_spike_times_is_refused(alf):
+    write_alf(alf, "probe01")
+    path = alf / "alf" / "probe01" / "pykilosort" / "spikes.times.npy"
+    path.unlink()
+    for _ in range(2):
+        with pytest.raises(SourceError, match=r"no spikes\.times in alf/probe01/pykilosort"):
+            read(alf)
+        with pytest.raises(SourceError, match=r"no spikes\.times in alf/probe01/pykilosort"):
+            survey(FolderFiles(alf), Preparation())
+        if not path.is_symlink():
+            path.symlink_to(alf / "nothing")  # as git-annex leaves what it has not fetched
+
+
+def test_a_probe_without_any_spikes_is_left_out_with_a_word(alf):
+    write_alf(alf, "probe01")
+    for name in ("times", "clusters"):
+        (alf / "alf" / "probe01" / "pykilosort" / f"spikes.{name}.npy").unlink()
+    note = "Probe probe01 has no spikes here, so its units are left out."
+    assert note in read(alf).notes
+    assert note in survey(FolderFiles(alf), Preparation()).notes
+    assert [p.name for p in read(alf).probes] == ["probe00"]
+
+
+def test_a_sorting_that_is_whole_comes_before_one_that_is_not(alf):
+    whole = alf / "alf" / "probe00" / "other"
+    shutil.copytree(sorting(alf), whole)
+    assert read(alf).notes == ()
+    (sorting(alf) / "spikes.times.npy").unlink()
+    (note,) = read(alf).notes
+    assert "alf/probe00/pykilosort is not complete; the one in alf/probe00/other is used" in note
+
+
+def test_links_that_lead_nowhere_are_named(alf):
+    for name in ("_ibl_wheel.position.npy", "_ibl_wheel.timestamps.npy"):
+        (alf / "alf" / name).unlink()
+        (alf / "alf" / name).symlink_to(alf / "nothing")
+    (note,) = read(alf).notes
+    assert note.startswith("These files are listed, but not here: alf/_ibl_wheel.position.npy, alf")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(alf):
+    (sorting(alf) / "spikes.times.npy").unlink()
+    os.mkfifo(sorting(alf) / "spikes.times.npy")
+    with pytest.raises(SourceError, match=r"no spikes\.times"):
+        read(alf)
+
+
+# Channels and sites
+
+
+def test_a_cluster_on_no_channel_lies_nowhere_known(alf):
+    np.save(sorting(alf) / "clusters.channels.npy", np.array([0, -1, 4, 6, -1]))
+    (sorting(alf) / "clusters.depths.npy").unlink()
+    recording = read(alf)
+    units = recording.probes[0].units
+    assert units["region"].tolist() == ["CA1", "unknown", "LP", "CA1", "unknown"]
+    assert units["depth"].tolist()[::2][:2] == [20, 100]
+    assert np.isnan(units["depth"].tolist()[1])
+    assert any("2 clusters on no channel" in note for note in recording.notes)
+
+
+def test_channels_may_be_floats_and_atlas_ids_missing(alf):
+    np.save(sorting(alf) / "clusters.channels.npy", np.array([0, 2, 4, 6, 8.0]))
+    path = sorting(alf) / "channels.brainLocationIds_ccf_2017.npy"
+    ids = np.load(path).astype(float)
+    ids[4:6] = np.nan
+    np.save(path, ids)
+    recording = read(alf)
+    assert recording.probes[0].units["region"].tolist()[:3] == ["CA1", "VISa", "unknown"]
+    assert any("does not know: nan" in note for note in recording.notes)
+
+
+def more_sites(alf: Path, *, coordinates: bool, raw: bool) -> None:
+    """A probe of 14 electrodes, of which the sorting left out the first four."""
+    probe, folder = alf / "alf" / "probe00", sorting(alf)
+    own = np.load(folder / "channels.brainLocationIds_ccf_2017.npy")
+    above = np.full(4, 1020)  # PO
+    np.save(probe / "electrodeSites.brainLocationIds_ccf_2017.npy", np.r_[above, np.roll(own, 2)])
+    places = np.load(folder / "channels.localCoordinates.npy")
+    if coordinates:
+        below = places[:4] - [0, 1000]
+        np.save(probe / "electrodeSites.localCoordinates.npy", np.r_[below, places])
+    (folder / "channels.rawInd.npy").unlink()
+    if raw:
+        np.save(folder / "channels.rawInd.npy", np.arange(4, 14))
+
+
+@pytest.mark.parametrize(("coordinates", "raw"), [(True, False), (False, True), (True, True)])
+def test_electrode_sites_are_found_by_coordinates_or_number(alf, coordinates, raw):
+    more_sites(alf, coordinates=coordinates, raw=raw)
+    recording = read(alf)
+    assert recording.probes[0].units["acronym"].tolist() == ["cc", "CA1", "VISa5", "LP", "CA1"]
+    assert recording.notes == ()
+
+
+def test_electrode_sites_that_cannot_be_told_apart_are_not_used(alf):
+    more_sites(alf, coordinates=False, raw=False)
+    recording = read(alf)
+    assert recording.probes[0].units["acronym"].tolist() == ["CA1", "VISa5", "LP", "CA1", "cc"]
+    assert any("14 electrode sites and 10 channels" in note for note in recording.notes)
+
+
+# Odd arrays that make sense
+
+
+def test_high_cluster_ids_take_no_memory(tmp_path):
+    rng = np.random.default_rng(0)
+    ids = np.array([3, 10**9, 2**62])
+    np.save(tmp_path / "spikes.times.npy", np.sort(rng.uniform(0, 60, 600)))
+    np.save(tmp_path / "spikes.clusters.npy", ids[rng.integers(0, 3, 600)])
+    tracemalloc.start()
+    try:
+        session = prepare(read(tmp_path), Preparation(units="all"))
+        assert survey(FolderFiles(tmp_path), Preparation()).choices[1].n_units == 3
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
+    assert session.units["cluster"].tolist() == ids.tolist()
+
+
+def test_arrays_of_another_byte_order(alf):
+    expected = prepare(read(alf), Preparation())
+    for path in (alf / "alf").rglob("*.npy"):
+        array = np.load(path)
+        np.save(path, array.astype(array.dtype.newbyteorder(">")))
+    table = pd.read_parquet(alf / "alf" / "_ibl_trials.table.pqt")
+    (alf / "alf" / "_ibl_trials.table.pqt").unlink()
+    for name in table:
+        np.save(alf / "alf" / f"_ibl_trials.{name}.npy", table[name].to_numpy().astype(">f8"))
+    found = prepare(read(alf), Preparation())
+    np.testing.assert_array_equal(found.counts, expected.counts)
+    assert found.trials["choice"].tolist() == expected.trials["choice"].tolist()
+    assert all(dtype.isnative for dtype in found.trials.dtypes)
+
+
+def test_trials_of_another_kind_are_refused(alf):
+    np.save(alf / "alf" / "_ibl_trials.extra.npy", np.zeros(12, dtype=[("a", "f4"), ("b", "i4")]))
+    with pytest.raises(SourceError, match=r"_ibl_trials\.extra\.npy must be numbers"):
+        read(alf)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (2000,\n",
+        b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (10**30,), }",
+        b"\x93NUMPY\x01\x00v\x00{'descr': '|O', 'fortran_order': False, 'shape': (2000,), }",
+        b"\x93NUMPY\x09\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (2000,), }",
+        b"PK\x03\x04",
+    ],
+    ids=range(5),
+)
+def test_damaged_headers_of_arrays(alf, start):
+    path = sorting(alf) / "spikes.times.npy"
+    content = path.read_bytes()
+    path.write_bytes(start + content[len(start) :])
+    with pytest.raises(SourceError, match=r"spikes\.times\.npy is damaged or cut short"):
         read(alf)
 
 
@@ -221,7 +434,7 @@ def test_a_file_cut_short_is_named(alf, file):
 def test_a_file_that_holds_one_number_is_named(alf):
     path = alf / "alf" / "probe00/pykilosort/spikes.times.npy"
     np.save(path, np.float64(3))
-    with pytest.raises(SourceError, match=r"spikes.times.npy is damaged .* one number"):
+    with pytest.raises(SourceError, match=r"spikes.times.npy must have one axis"):
         read(alf)
 
 

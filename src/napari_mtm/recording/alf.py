@@ -9,15 +9,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 import pandas as pd
 
-from napari_mtm.errors import SourceError
-
-if TYPE_CHECKING:
-    from one.api import One
+from napari_mtm.errors import SourceError, in_short
+from napari_mtm.files import is_regular
 
 _SESSION_PATH = re.compile(
     r"(?:(?P<lab>[^/]+)/(?:Subjects/)?)?(?P<subject>[^/]+)/(?P<date>\d{4}-\d\d-\d\d)/(?P<number>\d{1,3})$"
@@ -68,8 +66,20 @@ class SessionFiles(Protocol):
         """All datasets, one revision of each."""
         ...
 
+    @property
+    def missing(self) -> tuple[Dataset, ...]:
+        """Datasets that should be there, by a list or a link, but are not."""
+        ...
+
     def fetch(self, dataset: Dataset) -> Path:
         """Return a local path of a dataset; raise SourceError where it cannot be had."""
+        ...
+
+    def verified(self, dataset: Dataset) -> Path:
+        """Return a local path of a dataset that is what its source says of it, as far as it does.
+
+        Raises SourceError where it is not.
+        """
         ...
 
 
@@ -80,13 +90,19 @@ class FolderFiles:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._root = folder.resolve()
-        if not self._root.is_dir():
+        if not folder.is_dir():
             raise SourceError(f"There is no folder {folder}.")
+        self._root = folder.resolve()
         top = self._root / "alf"
         found = sorted((top if top.is_dir() else self._root).rglob("*.*.*"))
-        paths = (p.relative_to(self._root).as_posix() for p in found if p.is_file())
-        self.datasets = _one_revision_each(parse(path) for path in paths)
+        here: list[Dataset] = []
+        missing: list[Dataset] = []
+        for path in found:
+            dataset = parse(path.relative_to(self._root).as_posix())
+            if dataset is not None and not path.is_dir():
+                (here if is_regular(path) else missing).append(dataset)
+        self.datasets = one_revision_each(here)
+        self.missing = tuple(missing)
         record = _session_record(self._root)
         self.id = (
             record or f"path-{hashlib.sha256(_identity(self._root).encode()).hexdigest()[:16]}"
@@ -97,69 +113,9 @@ class FolderFiles:
         """Return the path of a dataset."""
         return self._root / dataset.path
 
-
-class OneFiles:
-    """The datasets of one session as ONE knows them; of several revisions, ONE's default.
-
-    A ONE that is offline lists more than was downloaded; only what is there counts.
-    """
-
-    def __init__(self, one: "One", eid: str) -> None:
-        self._one = one
-        try:
-            found = one.to_eid(eid.lower())
-        except ValueError:  # a UUID, but of no kind that ids are made of
-            found = None
-        path = one.eid2path(found) if found else None
-        if path is None:
-            raise SourceError(f"Session {eid} is not in the ONE cache {one.cache_dir}.")
-        self.id = str(found)
-        self.name = session_name(Path(path).as_posix())
-        table = one.list_datasets(found, details=True)
-        if one.offline:
-            table = table[[(Path(path) / p).is_file() for p in table["rel_path"]]]
-        self._sizes: dict[str, Any] = dict(zip(table["rel_path"], table["file_size"], strict=True))
-        defaults = (
-            set(table.loc[table["default_revision"].astype(bool), "rel_path"])
-            if "default_revision" in table
-            else set()
-        )
-        self.datasets = _one_revision_each((parse(p) for p in sorted(self._sizes)), defaults)
-
-    def fetch(self, dataset: Dataset) -> Path:
-        """Return the local path of a dataset; ONE downloads it where it can."""
-        from one.alf.exceptions import ALFError
-
-        try:
-            path = Path(
-                self._one.load_dataset(self.id, dataset.path, download_only=True, check_hash=False)
-            )
-        except ALFError:
-            raise SourceError(
-                f"ONE lists {dataset.path} for session {self.id}, but the file is not there. "
-                "Download the session again."
-            ) from None
-        expected = self._sizes[dataset.path]
-        if not pd.isna(expected) and int(expected) and path.stat().st_size != int(expected):
-            raise SourceError(
-                f"{path} has {path.stat().st_size} bytes where ONE's tables say {int(expected)}; "
-                "it is cut short or changed. Download it again."
-            )
-        return path
-
-
-def open_one(one: "One | str | Path") -> "One":
-    """Return `one`, or a ONE in local mode on the cache folder that it names.
-
-    Such a ONE asks nothing, needs no network and writes nothing outside the folder.
-    """
-    if not isinstance(one, str | Path):
-        return one
-    if not Path(one).is_dir():
-        raise SourceError(f"There is no ONE cache folder {one}.")
-    from one.api import One
-
-    return One(cache_dir=one)
+    def verified(self, dataset: Dataset) -> Path:
+        """Return the path of a dataset; a folder says nothing of what it holds."""
+        return self.fetch(dataset)
 
 
 def is_eid(text: str) -> bool:
@@ -222,14 +178,13 @@ def find(
     )
 
 
-def _one_revision_each(
-    datasets: Iterable[Dataset | None], defaults: Iterable[str] = ()
+def one_revision_each(
+    datasets: Iterable[Dataset], defaults: Iterable[str] = ()
 ) -> tuple[Dataset, ...]:
+    """Keep one revision of each dataset: a default by its path, else the latest."""
     preferred = set(defaults)
     chosen: dict[tuple[str, str], Dataset] = {}
     for dataset in datasets:
-        if dataset is None:
-            continue
         key = (dataset.collection, PurePosixPath(dataset.path).name)
         rank = (dataset.path in preferred, dataset.revision)
         other = chosen.get(key)
@@ -252,15 +207,18 @@ def _session_record(root: Path) -> str | None:
         return None
     try:
         sessions = pd.read_parquet(table)
-    except (OSError, ValueError):
-        return None  # the folder itself is whole; only its id is not to be had
-    if not {"lab", "subject", "date", "number"} <= set(sessions):
-        return None
-    same = (
-        (sessions["subject"] == match["subject"])
-        & (sessions["date"].astype(str) == match["date"])
-        & (sessions["number"].astype(int) == int(match["number"]))
-        & (sessions["lab"].isin([match["lab"], ""]))
-    )
-    ids = sessions["id"] if "id" in sessions else sessions.index.to_series()
-    return str(ids[same].iloc[0]) if same.sum() == 1 else None
+        same = (
+            (sessions["subject"] == match["subject"])
+            & (sessions["date"].astype(str) == match["date"])
+            & (sessions["number"].astype(int) == int(match["number"]))
+            & (sessions["lab"].isin([match["lab"], ""]))
+        )
+        ids = sessions["id"] if "id" in sessions else sessions.index.to_series()
+        found = [str(i) for i in ids[same]]
+    except Exception as error:  # noqa: BLE001  a damaged table may raise anything
+        # By another id, models would no longer know the session.
+        raise SourceError(
+            f"{table} is damaged ({in_short(error)}), so that the session's id is not to be had. "
+            "Download it again, or move it away to open the folder by its path."
+        ) from None
+    return found[0] if len(found) == 1 else None

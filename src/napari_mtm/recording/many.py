@@ -22,7 +22,7 @@ from napari_mtm.errors import MtmError, PreparationError, SourceError, StoreErro
 from napari_mtm.files import remove_partial
 from napari_mtm.progress import Progress, silent
 from napari_mtm.recording import cache
-from napari_mtm.recording.alf import open_one
+from napari_mtm.recording.one_files import open_one
 from napari_mtm.recording.opening import find_files, sessions_of
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.prepare import prepare

@@ -5,16 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from napari_mtm.errors import SourceError
+from napari_mtm.files import is_regular, shortened
 from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording import cache
-from napari_mtm.recording.alf import (
-    FolderFiles,
-    OneFiles,
-    SessionFiles,
-    is_eid,
-    open_one,
-    sessions_below,
-)
+from napari_mtm.recording.alf import FolderFiles, SessionFiles, is_eid, sessions_below
+from napari_mtm.recording.one_files import OneFiles, open_one
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.prepare import prepare
 from napari_mtm.recording.reading import Survey, read_recording, survey
@@ -64,9 +59,8 @@ def open_session(
 
     """
     report = progress or silent
-    store = Path(source)
-    if str(source) != SAMPLE and store.is_file():
-        return open_store(store)
+    if str(source) != SAMPLE and is_regular(Path(source)):
+        return open_store(Path(source))
     start, stop = window
     preparation = Preparation(units, min_rate, align, (start, stop), bin_size)
     return open_files(find_files(source, one=one), preparation, progress=report)
@@ -104,13 +98,13 @@ def find_files(source: str | Path, *, one: "One | str | Path | None" = None) -> 
     if one is not None:
         return OneFiles(open_one(one), str(source))
     path = Path(source)
-    if not path.exists():
+    if not _is_there(path):
         raise SourceError(
             f"To open session {source} by its id, name a ONE cache (one=..., or --one)."
             if is_eid(str(source))
-            else f"There is no file or folder {source}."
+            else f"There is no file or folder {shortened(source)}."
         )
-    if path.is_file():
+    if not path.is_dir():
         raise SourceError(
             f"{path} is a prepared session already."
             if is_store(path)
@@ -120,9 +114,16 @@ def find_files(source: str | Path, *, one: "One | str | Path | None" = None) -> 
     return FolderFiles(_only(below, path) if below else path)
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
 def sessions_of(source: str | Path, *, one: "One | str | Path | None" = None) -> list[str]:
     """What a source stands for: the sessions in a folder of them, or itself."""
-    folder = one is None and str(source) != SAMPLE
+    folder = one is None and str(source) != SAMPLE and _is_there(Path(source))
     below = sessions_below(Path(source)) if folder else []
     return [str(session) for session in below] or [str(source)]
 

@@ -6,6 +6,7 @@ Only spikes are needed; whatever else is missing is left out and said so.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,18 +14,27 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from napari_mtm.errors import SourceError
+from napari_mtm.arrays import numbers
+from napari_mtm.errors import SourceError, in_short
+from napari_mtm.files import must_be_regular
 from napari_mtm.progress import Progress, silent
 from napari_mtm.recording.alf import Dataset, SessionFiles, find
 from napari_mtm.recording.preparation import Preparation
-from napari_mtm.recording.raw import Probe, Recording, Truth
-from napari_mtm.recording.regions import UNKNOWN, locate
+from napari_mtm.recording.raw import UNIT_COLUMNS, Probe, Recording, Truth
 from napari_mtm.recording.session import titled
-from napari_mtm.recording.spikes import called, mean_rates
+from napari_mtm.recording.sites import Places, Sites
+from napari_mtm.recording.spikes import called, mean_rates, spikes_per_cluster, usable
 from napari_mtm.recording.traces import Trace
+from napari_mtm.recording.trials import column
 from napari_mtm.recording.units import chosen
+from napari_mtm.recording.windows import adjoining
 
 T = TypeVar("T")
+
+Indices = npt.NDArray[np.int64]
+
+_BOTH = {"times", "clusters"}
+"""Of the spikes, what no unit can be counted without."""
 
 _SORTERS = ("iblsorter", "pykilosort")
 _PROBE = re.compile(r"(?:^|/)(probe[^/]*)")
@@ -36,6 +46,7 @@ _USED = {
     ("clusters", "depths"),
     ("clusters", "metrics"),
     ("clusters", "uuids"),
+    ("channels", "rawInd"),
     *(
         (sites, what)
         for sites in ("channels", "electrodeSites")
@@ -66,7 +77,8 @@ class Survey:
     """What a session holds, found before its spikes are read.
 
     `n_trials` counts all trials, before any is left out; None without a trials
-    table. `read_mb` is the size of the spike files in MB.
+    table. `read_mb` is the size of the spike files in MB. `notes` are sentences that
+    a person should read, such as what is missing.
     """
 
     id: str
@@ -76,6 +88,7 @@ class Survey:
     n_trials: int | None
     read_mb: float
     choices: tuple[Choice, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -87,6 +100,7 @@ def read_recording(files: SessionFiles, *, progress: Progress = silent) -> Recor
     """Read a session; raise SourceError where it has no spikes or a file is damaged."""
     reader = _Reader(files)
     collections = reader.spike_collections()
+    reader.note_missing()
     probes = []
     for k, (name, collection) in enumerate(collections.items()):
         progress(k / (len(collections) + 1), f"reading {name or 'spikes'}")
@@ -118,6 +132,7 @@ def survey(files: SessionFiles, preparation: Preparation) -> Survey:
     """
     reader = _Reader(files)
     collections = reader.spike_collections()
+    reader.note_missing()
     tables, size = [], 0
     for name, collection in collections.items():
         tables.append(reader.all_units(name, collection))
@@ -126,8 +141,9 @@ def survey(files: SessionFiles, preparation: Preparation) -> Survey:
             size += files.fetch(dataset).stat().st_size if dataset else 0
     units = pd.concat(tables, ignore_index=True)
     trials = reader.trials()
-    length = preparation.window[1] - preparation.window[0]
-    n_windows = int(reader.last_spike(collections) / length) if trials is None else len(trials)
+    n_windows = (
+        adjoining(reader.spans(collections), preparation)[1] if trials is None else len(trials)
+    )
     per_unit = n_windows * preparation.n_bins / 1e6
     choices = []
     for which in ("good", "all"):
@@ -142,6 +158,7 @@ def survey(files: SessionFiles, preparation: Preparation) -> Survey:
         n_trials=None if trials is None else len(trials),
         read_mb=size / 1e6,
         choices=tuple(choices),
+        notes=tuple(reader.notes),
     )
 
 
@@ -153,40 +170,81 @@ class _Reader:
         self.notes: list[str] = []
 
     def spike_collections(self) -> dict[str, str]:
-        """Collection of the preferred spike sorting of each probe, by probe name."""
-        found: dict[str, list[str]] = {}
-        for d in self.files.datasets:
-            if (d.object, d.attribute) == ("spikes", "times"):
-                match = _PROBE.search(d.collection)
-                found.setdefault(match[1] if match else "", []).append(d.collection)
-        if not found:
+        """Collection of the preferred whole spike sorting of each probe, by probe name.
+
+        Raises SourceError where a probe has one of times and clusters of its spikes, but not
+        both: half the units would be gone.
+        """
+        sortings = self._sortings()
+        chosen = {}
+        for name, collections in sorted(sortings.items()):
+            whole = [c for c, parts in collections.items() if parts == _BOTH]
+            if whole:
+                chosen[name] = min(whole, key=_preference)
+                self._note_sortings(name, chosen[name], collections)
+                continue
+            parts = {c: parts for c, parts in collections.items() if parts}
+            if parts:
+                collection = min(parts, key=_preference)
+                (there,), (lacks,) = parts[collection], _BOTH - parts[collection]
+                raise SourceError(
+                    f"{self.files.name} has spikes.{there} but no spikes.{lacks} in "
+                    f"{collection or 'its folder'}; the session is not complete. Download it again."
+                )
+            self.notes.append(f"{called(name)} has no spikes here, so its units are left out.")
+        if not chosen:
             raise SourceError(
                 f"{self.files.name} has no spikes.times.npy; it is no spike-sorted session, "
                 "or not downloaded yet."
             )
-        return {name: min(found[name], key=_preference) for name in sorted(found)}
+        return chosen
+
+    def _sortings(self) -> dict[str, dict[str, set[str]]]:
+        """Which of times and clusters of spikes are there, by probe and collection."""
+        found: dict[str, dict[str, set[str]]] = {}
+        for d in (*self.files.datasets, *self.files.missing):
+            if d.object in ("spikes", "clusters"):
+                match = _PROBE.search(d.collection)
+                found.setdefault(match[1] if match else "", {}).setdefault(d.collection, set())
+        for d in self.files.datasets:
+            if d.object == "spikes" and d.attribute in _BOTH:
+                match = _PROBE.search(d.collection)
+                found[match[1] if match else ""][d.collection].add(d.attribute)
+        return found
+
+    def _note_sortings(self, name: str, chosen: str, collections: Mapping[str, set[str]]) -> None:
+        best = min(collections, key=_preference)
+        if best != chosen:
+            self.notes.append(
+                f"{called(name)}: the spike sorting in {best} is not complete; the one in "
+                f"{chosen} is used."
+            )
+
+    def note_missing(self) -> None:
+        """Note what should be there beside the spikes, but is not."""
+        lost = [d.path for d in self.files.missing if used(d) and d.object != "spikes"]
+        if lost:
+            more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+            self.notes.append(f"These files are listed, but not here: {', '.join(lost[:3])}{more}.")
 
     def probe(self, name: str, collection: str) -> Probe:
-        times = self._need("spikes", "times", collection, _array)
-        clusters = self._need("spikes", "clusters", collection, _array)
+        times = self._need("spikes", "times", collection, _real)
+        clusters = self._need("spikes", "clusters", collection, _ids)
         if len(times) != len(clusters):
             raise SourceError(
                 f"{self.files.name} {name} has {len(times)} spike times but {len(clusters)} "
                 "spike clusters; one file is cut short or from another sorting."
             )
-        if not np.issubdtype(clusters.dtype, np.integer) or clusters.min(initial=0) < 0:
-            raise SourceError(f"{self.files.name} {name}: spikes.clusters must hold ids from 0 on.")
-        highest = int(clusters.max()) if len(clusters) else -1
+        number = spikes_per_cluster(clusters)
+        highest = int(number.index[-1]) if len(number) else -1
         n = self.n_clusters(collection)
         if n and highest >= n:
             raise SourceError(
                 f"{self.files.name} {name} has spikes of cluster {highest}, but only {n} clusters; "
                 "its files are from different sortings."
             )
-        units = self.units(name, collection, max(n, highest + 1))
-        fired = np.bincount(clusters, minlength=len(units))[: len(units)] > 0
-        units = units[fired]
-        ids = units.index.to_numpy()
+        ids = number.index.to_numpy()
+        units = self.units(name, collection, ids)
         measured = mean_rates(times, clusters, ids)
         units = units.assign(
             firing_rate=units["firing_rate"].fillna(pd.Series(measured, index=ids))
@@ -197,76 +255,85 @@ class _Reader:
         """Table of the clusters that the tables describe, or else of those that fired."""
         n = self.n_clusters(collection)
         if n:
-            return self.units(name, collection, n)
-        fired = np.unique(self._need("spikes", "clusters", collection, _array)).astype(np.int64)
-        units = self.units(name, collection, int(fired.max(initial=-1)) + 1)
-        return units.loc[fired[fired >= 0]]
+            return self.units(name, collection, np.arange(n))
+        fired = spikes_per_cluster(self._need("spikes", "clusters", collection, _ids))
+        return self.units(name, collection, fired.index.to_numpy())
 
-    def last_spike(self, collections: Mapping[str, str]) -> float:
-        """Time of the last spike of all probes, 0 without any."""
-        times = [self._need("spikes", "times", c, _array) for c in collections.values()]
-        return max((float(t[-1]) for t in times if len(t)), default=0.0)
+    def spans(self, collections: Mapping[str, str]) -> list[Probe]:
+        """Probes that know their spike times alone, to tell how long the recording is."""
+        found = []
+        for name, collection in collections.items():
+            times = self._need("spikes", "times", collection, _real)
+            nobody = np.zeros(len(times), dtype=np.uint8)
+            units = pd.DataFrame(columns=list(UNIT_COLUMNS))
+            found.append(usable(Probe(name, times, nobody, units), []))
+        return found
 
     def n_clusters(self, collection: str) -> int:
         """Number of clusters that the tables describe; 0 without any."""
         for attribute in ("channels", "depths"):
-            array = self._maybe("clusters", attribute, collection, _array)
+            array = self._maybe("clusters", attribute, collection, _real)
             if array is not None:
                 return len(array)
         metrics = self._maybe("clusters", "metrics", collection, _table)
         return 0 if metrics is None else len(metrics)
 
-    def units(self, name: str, collection: str, n: int) -> pd.DataFrame:
-        """Table of all clusters of a probe, whether they fired or not."""
-        where = f"{self.files.name} {name}".strip()
-        acronym, region, axial = self._places(where, name, collection, n)
-        depth = self._maybe("clusters", "depths", collection, _array)
-        label, rate = self._metrics(collection, n)
+    def units(self, name: str, collection: str, ids: Indices) -> pd.DataFrame:
+        """Table of some clusters of a probe, by their ids."""
+        n = self.n_clusters(collection)
+        places = self._places(name, collection, ids)
+        depth = self._maybe("clusters", "depths", collection, _real)
+        if depth is not None and len(depth) != n:
+            self._note_length(name, "clusters.depths", len(depth), n)
+            depth = None
+        label, rate = self._metrics(name, collection, ids)
         return pd.DataFrame(
             {
-                "uuid": self._uuids(name, collection, n),
-                "region": region,
-                "acronym": acronym,
-                "depth": axial if depth is None or len(depth) != n else depth.astype(np.float64),
+                "uuid": self._uuids(name, collection, ids, n),
+                "region": places.region,
+                "acronym": places.acronym,
+                "depth": places.depth if depth is None else depth[ids].astype(np.float64),
                 "label": label,
                 "firing_rate": rate,
             },
-            index=np.arange(n),
+            index=ids,
         )
 
-    def _places(
-        self, where: str, name: str, collection: str, n: int
-    ) -> tuple[list[str], list[str], np.ndarray]:
-        """Finest acronym, Beryl name and depth along the probe of each cluster."""
-        nowhere = [UNKNOWN] * n
-        channel = self._maybe("clusters", "channels", collection, _array)
-        positions = self._site("localCoordinates", name, collection)
-        ids = self._site("brainLocationIds_ccf_2017", name, collection)
-        if channel is None or (positions is None and ids is None):
+    def _places(self, name: str, collection: str, ids: Indices) -> Places:
+        """Where clusters lie, by the channels that they lie on."""
+        channel = self._maybe("clusters", "channels", collection, _whole)
+        sites = self._sites(name, collection)
+        if channel is None or (sites.coordinates is None and sites.atlas_ids is None):
             self.notes.append(f"{called(name)} does not say on which channels its clusters lie.")
-            return nowhere, nowhere, np.full(n, np.nan)
-        for sites in (positions, ids):
-            if sites is not None and len(channel) and int(channel.max()) >= len(sites):
-                raise SourceError(
-                    f"{where} has a cluster on channel {int(channel.max())}, but only "
-                    f"{len(sites)} channels; its files are from different sortings."
-                )
-        depth = np.full(n, np.nan) if positions is None else positions[channel, 1].astype(float)
-        if ids is None:
-            return nowhere, nowhere, depth
-        known, index = np.unique(ids, return_inverse=True)
-        acronyms, beryl = (np.array(a, dtype=object) for a in locate(known))
-        missing = known[acronyms == UNKNOWN]
-        if len(missing):
+            return Places.unknown(len(ids))
+        highest = int(channel.max(initial=-1))
+        if highest >= sites.number:
+            raise SourceError(
+                f"{self.files.name} {name} has a cluster on channel {highest}, but only "
+                f"{sites.number} channels; its files are from different sortings."
+            )
+        nowhere = int((channel < 0).sum())
+        if nowhere:
+            self.notes.append(
+                f"{called(name)} has {nowhere} clusters on no channel, so where they lie is not "
+                "known."
+            )
+        places, strange = sites.of(channel[ids])
+        if strange:
             self.notes.append(
                 f"{called(name)} has atlas ids that the atlas does not know: "
-                f"{', '.join(str(int(i)) for i in missing[:5])}."
+                f"{', '.join(strange[:5])}."
             )
-        site = index.ravel()[channel]
-        return acronyms[site].tolist(), beryl[site].tolist(), depth
+        return places
 
-    def _site(self, attribute: str, name: str, collection: str) -> np.ndarray | None:
-        """Read a channel attribute; the electrode sites of the probe come before the sorting's."""
+    def _sites(self, name: str, collection: str) -> Sites:
+        """What is known of the channels of a spike sorting, in their order.
+
+        Electrode sites of the probe come before what the sorting says of its channels. They may
+        be more than the sorting has channels: each channel is then looked up among them.
+        """
+        own = self._sites_of("channels", collection)
+        raw = self._maybe("channels", "rawInd", collection, _whole)
         above = next(
             (
                 d.collection
@@ -275,30 +342,69 @@ class _Reader:
             ),
             None,
         )
-        sites = self._maybe("electrodeSites", attribute, above, _array) if above else None
-        return self._maybe("channels", attribute, collection, _array) if sites is None else sites
+        if above is None:
+            return own
+        electrodes = self._sites_of("electrodeSites", above)
+        if own.number == 0 and raw is None:
+            return electrodes
+        rows = electrodes.rows_of(own, raw)
+        if rows is None:
+            self.notes.append(
+                f"{called(name)} has {electrodes.number} electrode sites and {own.number} "
+                "channels, and nothing says which is which; regions are those of the channels."
+            )
+            return own
+        return own.replaced_by(electrodes, rows)
 
-    def _metrics(self, collection: str, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Quality label and firing rate of each cluster, NaN where not known."""
+    def _sites_of(self, object: str, collection: str) -> Sites:
+        coordinates = self._maybe(object, "localCoordinates", collection, _pairs)
+        atlas_ids = self._maybe(object, "brainLocationIds_ccf_2017", collection, _atlas_ids)
+        lengths = {len(part) for part in (coordinates, atlas_ids) if part is not None}
+        if len(lengths) > 1:
+            raise SourceError(
+                f"{self.files.name}: the {object} in {collection or 'its folder'} have "
+                f"{' and '.join(map(str, sorted(lengths)))} rows; its files are from different "
+                "sortings."
+            )
+        return Sites(max(lengths, default=0), coordinates, atlas_ids)
+
+    def _metrics(
+        self, name: str, collection: str, ids: Indices
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Quality label and firing rate of clusters, NaN where not known."""
+        unknown = np.full(len(ids), np.nan)
         metrics = self._maybe("clusters", "metrics", collection, _table)
         if metrics is None:
-            return np.full(n, np.nan), np.full(n, np.nan)
-        if "cluster_id" in metrics and metrics["cluster_id"].is_unique:
-            metrics = metrics.set_index("cluster_id")
-        elif len(metrics) != n:
-            return np.full(n, np.nan), np.full(n, np.nan)
-        metrics = metrics.reindex(range(n))
+            return unknown, unknown
+        if "cluster_id" in metrics:
+            rows = numbers(
+                metrics["cluster_id"], "clusters.metrics.cluster_id", SourceError, kind="whole"
+            )
+        else:
+            rows = np.arange(len(metrics))
+        if len(np.unique(rows)) < len(rows):
+            self.notes.append(f"{called(name)}: clusters.metrics names clusters twice; left out.")
+            return unknown, unknown
         label, rate = (
-            metrics[c].to_numpy(dtype=np.float64) if c in metrics else np.full(n, np.nan)
-            for c in ("label", "firing_rate")
+            pd.Series(column(metrics, what, "clusters.metrics"), index=rows).reindex(ids)
+            for what in ("label", "firing_rate")
         )
-        return label, rate
+        return np.array(label, dtype=np.float64), np.array(rate, dtype=np.float64)
 
-    def _uuids(self, name: str, collection: str, n: int) -> list[str]:
+    def _uuids(self, name: str, collection: str, ids: Indices, n: int) -> list[str]:
         table = self._maybe("clusters", "uuids", collection, _table)
-        if table is not None and len(table) == n:
-            return [str(u) for u in table.iloc[:, 0]]
-        return [f"{self.files.id}/{name}/{i}" for i in range(n)]
+        rows = 0 if table is None or not len(table.columns) else len(table)
+        if table is not None and rows > int(ids.max(initial=0)) and rows == (n or rows):
+            uuids = [str(u) for u in table.iloc[:, 0]]
+            return [uuids[i] for i in ids]
+        if table is not None:
+            self._note_length(name, "clusters.uuids", len(table), n)
+        return [f"{self.files.id}/{name}/{i}" for i in ids]
+
+    def _note_length(self, name: str, what: str, found: int, n: int) -> None:
+        self.notes.append(
+            f"{called(name)}: {what} has {found} rows for {n} clusters and is left out."
+        )
 
     def trials(self) -> pd.DataFrame | None:
         """Trials table, merged from the table and the single columns."""
@@ -311,27 +417,27 @@ class _Reader:
         columns: dict[str, np.ndarray] = {}
         for d in parts:
             if d.attribute != "table" and d.extension == "npy":
-                columns |= _columns(d.attribute, self._read(d, _array))
+                columns |= self._read(d, partial(_trial_columns, d.attribute))
         if table is None:
             lengths = [len(c) for c in columns.values()]
             if not lengths:
                 return None
             table = pd.DataFrame(index=range(max(set(lengths), key=lengths.count)))
-        for column, values in columns.items():
-            if column in table:
+        for name, values in columns.items():
+            if name in table:
                 continue
             if len(values) != len(table):
                 self.notes.append(
-                    f"trials.{column} has {len(values)} values for {len(table)} trials "
+                    f"trials.{name} has {len(values)} values for {len(table)} trials "
                     "and is left out."
                 )
             else:
-                table = table.assign(**{column: values})
+                table = table.assign(**{name: values})
         return table
 
     def wheel(self) -> Trace | None:
-        position = self._maybe("wheel", "position", None, _array)
-        times = self._maybe("wheel", "timestamps", None, _array)
+        position = self._maybe("wheel", "position", None, _real)
+        times = self._maybe("wheel", "timestamps", None, _real)
         if position is None or times is None:
             return None
         return self._trace("The wheel", times, position)
@@ -339,8 +445,8 @@ class _Reader:
     def whisker(self) -> Trace | None:
         """Whisker motion energy of the left camera, or of the right one."""
         for camera in ("leftCamera", "rightCamera"):
-            energy = self._maybe(camera, "ROIMotionEnergy", None, _array)
-            times = self._maybe(camera, "times", None, _array)
+            energy = self._maybe(camera, "ROIMotionEnergy", None, _real)
+            times = self._maybe(camera, "times", None, _real)
             if energy is None or times is None:
                 continue
             if len(times) > len(energy):  # the first frames were timed but not kept
@@ -373,15 +479,7 @@ class _Reader:
         return value
 
     def _read(self, dataset: Dataset, read: Callable[[Path], T]) -> T:
-        path = self.files.fetch(dataset)
-        try:
-            return read(path)
-        except FileNotFoundError:
-            raise SourceError(f"{path} is missing; download the session again.") from None
-        except (ValueError, OSError, EOFError) as error:
-            raise SourceError(
-                f"{path} is damaged or cut short ({_first_line(error)}). Download it again."
-            ) from None
+        return read(self.files.verified(dataset))
 
 
 def _preference(collection: str) -> tuple[int, int, str]:
@@ -392,24 +490,70 @@ def _preference(collection: str) -> tuple[int, int, str]:
 
 def _array(path: Path) -> npt.NDArray[Any]:
     """Read an npy file, memory-mapped: the larger ones are read in part only."""
-    array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    if array.ndim == 0:
-        raise ValueError("it holds one number where there should be many")
+    array: npt.NDArray[Any] = _loaded(path, _mapped)
     return array.ravel() if array.ndim == 2 and array.shape[1] == 1 else array
 
 
-def _table(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+def _mapped(path: Path) -> npt.NDArray[Any]:
+    from numpy.lib.format import open_memmap
+
+    return open_memmap(path, mode="r")
 
 
-def _columns(attribute: str, values: np.ndarray) -> dict[str, np.ndarray]:
+def _real(path: Path) -> npt.NDArray[Any]:
+    return numbers(_array(path), str(path), SourceError)
+
+
+def _whole(path: Path) -> npt.NDArray[Any]:
+    return numbers(_array(path), str(path), SourceError, kind="whole")
+
+
+def _ids(path: Path) -> npt.NDArray[Any]:
+    return numbers(_array(path), str(path), SourceError, kind="whole", least=0)
+
+
+def _atlas_ids(path: Path) -> npt.NDArray[Any]:
+    array = _real(path)
+    known = array[np.isfinite(array)]
+    if not (known == np.round(known)).all():
+        raise SourceError(f"{path} must hold whole numbers; there are fractions.")
+    return array
+
+
+def _pairs(path: Path) -> npt.NDArray[Any]:
+    array = numbers(_array(path), str(path), SourceError, ndim=2)
+    if array.shape[1] != 2:
+        raise SourceError(f"{path} must have two columns; its shape is {array.shape}.")
+    return array
+
+
+def _trial_columns(attribute: str, path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Columns of trials in a file of their own, one for each column of it."""
+    values = numbers(_array(path), str(path), SourceError, ndim=None)
+    if values.ndim not in (1, 2):
+        raise SourceError(f"{path} must have one axis or two; its shape is {values.shape}.")
     if values.ndim == 1:
         return {attribute: np.asarray(values)}
     return {f"{attribute}_{k}": np.asarray(values[:, k]) for k in range(values.shape[1])}
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:120] or type(error).__name__
+def _table(path: Path) -> pd.DataFrame:
+    read = partial(pd.read_csv, low_memory=False) if path.suffix == ".csv" else pd.read_parquet
+    table: pd.DataFrame = _loaded(path, read)
+    if not table.columns.is_unique:
+        raise SourceError(f"{path} is damaged: two of its columns have one name.")
+    return table
+
+
+def _loaded(path: Path, load: Callable[[Path], Any]) -> Any:
+    """Load a file; what its library raises of damage becomes a SourceError."""
+    must_be_regular(path, SourceError)
+    try:
+        return load(path)
+    except Exception as error:  # noqa: BLE001  damage may make a library raise anything
+        raise SourceError(
+            f"{path} is damaged or cut short ({in_short(error)}). Download it again."
+        ) from None
 
 
 def _read_truth(path: Path) -> Truth:

@@ -108,10 +108,10 @@ def to_beryl(acronyms: Sequence[str]) -> list[str]:
 def locate(atlas_ids: np.ndarray) -> tuple[list[str], list[str]]:
     """Finest Allen acronym and Beryl name of each signed atlas id (negative: left hemisphere).
 
-    Ids that the atlas does not have give `UNKNOWN` twice.
+    Ids that the atlas does not have, NaN among them, give `UNKNOWN` twice.
     """
-    by_id = _atlas()[1]
-    places = [by_id.get(int(i), (UNKNOWN, UNKNOWN)) for i in atlas_ids]
+    by_id, nowhere = _atlas()[1], (UNKNOWN, UNKNOWN)
+    places = [by_id.get(int(i), nowhere) if np.isfinite(i) else nowhere for i in atlas_ids]
     return [acronym for acronym, _ in places], [beryl for _, beryl in places]
 
 

@@ -51,7 +51,7 @@ def select_trials(
             keep[hit] = False
 
     time = column(trials, align)
-    drop(np.isnan(time), f"no {align}")
+    drop(~np.isfinite(time), f"no {align}")
     for name in _NEEDED:
         if name in trials and name != align:
             drop(np.isnan(column(trials, name)), f"no {name}")
@@ -59,26 +59,36 @@ def select_trials(
     reaction = reaction_times(trials)
     drop(reaction < MIN_REACTION_TIME, f"reaction time under {MIN_REACTION_TIME} s")
     drop(reaction > MAX_REACTION_TIME, f"reaction time over {MAX_REACTION_TIME:g} s")
-    delay = column(trials, "feedback_times") - column(trials, "goCue_times")
+    delay = _between(trials, "goCue_times", "feedback_times")
     drop(delay > MAX_FEEDBACK_DELAY, f"feedback over {MAX_FEEDBACK_DELAY:g} s after the go cue")
     outside = (time + window[0] < recorded[0]) | (time + window[1] > recorded[1])
     drop(outside, "window outside the recording")
     return Selection(keep, excluded)
 
 
-def column(trials: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
-    """Return a column as floats; all NaN where the table lacks it."""
-    if name not in trials:
-        return np.full(len(trials), np.nan)
+def column(table: pd.DataFrame, name: str, called: str = "trials") -> npt.NDArray[np.float64]:
+    """Return a column of a table as floats; all NaN where the table lacks it."""
+    if name not in table:
+        return np.full(len(table), np.nan)
+    strange = f"{called}.{name} holds something else than numbers."
     try:
-        return np.asarray(trials[name], dtype=np.float64)
-    except (TypeError, ValueError):
-        raise SourceError(f"trials.{name} holds something else than numbers.") from None
+        values = np.asarray(table[name], dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise SourceError(strange) from None
+    if values.ndim != 1:
+        raise SourceError(strange)
+    return values
 
 
 def reaction_times(trials: pd.DataFrame) -> npt.NDArray[np.float64]:
     """First movement after stimulus onset, in seconds; NaN where not known."""
-    return column(trials, "firstMovement_times") - column(trials, "stimOn_times")
+    return _between(trials, "stimOn_times", "firstMovement_times")
+
+
+def _between(trials: pd.DataFrame, start: str, stop: str) -> npt.NDArray[np.float64]:
+    """Seconds from one event to another; NaN where not known."""
+    with np.errstate(over="ignore", invalid="ignore"):  # times may be anything
+        return column(trials, stop) - column(trials, start)
 
 
 def signed_contrast(trials: pd.DataFrame) -> npt.NDArray[np.float64]:
