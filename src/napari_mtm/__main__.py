@@ -1,8 +1,18 @@
-"""`python -m napari_mtm` is the command line."""
+"""The program: `napari-mtm`, or `python -m napari_mtm`."""
 
 import sys
 
-from napari_mtm.cli import main
+
+def main() -> int:
+    """Run the command line and return its exit code, also where Ctrl-C comes while it is loaded."""
+    try:
+        from napari_mtm.cli import main as run
+
+        return run()
+    except KeyboardInterrupt:
+        print("napari-mtm: interrupted", file=sys.stderr)
+        return 130
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,14 +5,20 @@ sentences on stderr), 130 interrupted.
 """
 
 import argparse
+import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from napari_mtm import __version__
 from napari_mtm.errors import MtmError
+from napari_mtm.files import shortened
 from napari_mtm.terminal import bar, training
 
 if TYPE_CHECKING:
@@ -32,16 +38,64 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     command: Command = options.command
     try:
-        command(options)
+        with nullcontext() if command is _open else _ending_at_sigterm():
+            command(options)
+        sys.stdout.flush()
     except MtmError as error:
-        print(f"napari-mtm: {error}", file=sys.stderr)
-        return 2
+        return _ended(2, str(error))
     except KeyboardInterrupt:
-        print("napari-mtm: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        return 0
+        return _ended(130, "interrupted")
+    except BrokenPipeError:  # whoever read what was printed has enough
+        _print_no_more()
+    except OSError as error:  # of what is printed, or of a disk that nobody foresaw
+        _print_no_more()
+        where = f"{shortened(error.filename)}: " if error.filename else ""
+        return _ended(2, f"{where}{error.strerror or error}.")
+    except MemoryError:
+        return _ended(2, "There is not enough memory for this.")
     return 0
+
+
+def _ended(code: int, message: str) -> int:
+    with suppress(OSError):
+        print(f"napari-mtm: {message}", file=sys.stderr, flush=True)
+    return code
+
+
+def _print_no_more() -> None:
+    """Let Python not try again, at its end, to print what could not be printed."""
+    with suppress(OSError):  # where it is no file
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+class _Terminated(BaseException):
+    """SIGTERM came."""
+
+
+@contextmanager
+def _ending_at_sigterm() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, and then the process as it would have.
+
+    What the command began, processes and files, ends with it. A window needs none of this: it
+    is Qt that waits there, not Python.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except _Terminated:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -292,6 +346,8 @@ def _info(options: argparse.Namespace) -> None:
             f"units      {choice.units:<5}{choice.n_units:>6} units, "
             f"{choice.counts_mb:.1f} MB of counts"
         )
+    for note in found.notes:
+        print(f"note       {note}")
 
 
 def _prepare(options: argparse.Namespace) -> None:
@@ -482,11 +538,8 @@ def _settings(options: argparse.Namespace, preset: "Preset", masking: "Masking")
     settings = replace(settings, objective=replace(settings.objective, masking=masking))
     names = ("steps", "batch", "batches", "rate", "seed", "check_every", "patience")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    least = {"steps": 1, "batch": 1, "batches": 1}
-    for name, value in given.items():
-        if value < least.get(name, 0):
-            flag = name.replace("_", "-")
-            raise MtmError(f"--{flag} {value} is too small; it is at least {least.get(name, 0)}.")
+    if given.get("steps") == 0:
+        raise MtmError("--steps 0 trains nothing; name at least 1.")
     return replace(settings, **given)
 
 

@@ -6,6 +6,7 @@ a file; a link stays, and the file that it leads to is replaced.
 """
 
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +14,9 @@ from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO
 
-from napari_mtm.errors import MtmError, StoreError
+from napari_mtm.errors import MtmError, StoreError, in_short
+
+_UNFINISHED = ".unfinished-"
 
 
 def is_regular(path: Path) -> bool:
@@ -75,6 +78,50 @@ def remove_partial(path: Path, process: int) -> None:
             file.unlink(missing_ok=True)
 
 
+@contextmanager
+def filling(path: Path) -> Iterator[Path]:
+    """Yield a folder beside `path` that takes its place when all went well.
+
+    `path` must be missing or an empty folder, and is left so where anything goes wrong; what an
+    earlier process that was killed had left beside it is removed. Raises StoreError where it is
+    none, where another process is filling it, or where writing fails.
+    """
+    from filelock import FileLock, Timeout
+
+    target = _to_fill(path)
+    lock = FileLock(_lock_of(target))
+    try:
+        new_folder(target.parent)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StoreError(f"Another process is writing {path}. Name another folder.") from None
+    except OSError as problem:
+        raise StoreError(f"Cannot write to {target.parent}: {in_short(problem)}.") from None
+    unfinished = target.with_name(f".{target.name}{_UNFINISHED}{token_hex(4)}")
+    try:
+        for left in target.parent.iterdir():
+            if left.name.startswith(f".{target.name}{_UNFINISHED}"):
+                shutil.rmtree(left, ignore_errors=True)
+        unfinished.mkdir()
+        yield unfinished
+        if target.exists():
+            target.rmdir()
+        unfinished.replace(target)
+    except OSError as problem:
+        reason = problem.strerror or problem
+        raise StoreError(f"Writing {path} failed: {reason}. Nothing was kept.") from None
+    finally:
+        remove_unfinished(unfinished)
+        lock.release()
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove a folder that `filling` gave, and what keeps others from it; for who is cut off."""
+    shutil.rmtree(folder, ignore_errors=True)
+    name = folder.name.rpartition(_UNFINISHED)[0].removeprefix(".")
+    _lock_of(folder.with_name(name)).unlink(missing_ok=True)
+
+
 def new_folder(path: Path) -> Path:
     """Make a folder, and those above it, unless it is there; raise StoreError if it cannot be."""
     try:
@@ -122,6 +169,22 @@ def _to_replace(path: Path) -> tuple[Path, int | None]:
 def _not_written(path: Path, problem: Exception) -> StoreError:
     reason = getattr(problem, "strerror", None) or problem
     return StoreError(f"Cannot write {shortened(path)}: {reason}. Nothing was changed.")
+
+
+def _to_fill(path: Path) -> Path:
+    """Return the folder at the end of links; raise StoreError unless it is missing or empty."""
+    try:
+        target = Path(os.path.realpath(path))
+        empty = not target.exists() or (target.is_dir() and not any(target.iterdir()))
+    except (OSError, ValueError) as problem:
+        raise _not_written(path, problem) from None
+    if not empty:
+        raise StoreError(f"{path} exists and is not empty; name a new folder.")
+    return target
+
+
+def _lock_of(target: Path) -> Path:
+    return target.with_name(f".{target.name}.lock")
 
 
 def _partial(target: Path, process: int) -> str:

@@ -7,6 +7,7 @@ missing is damage, not a wish for the default.
 import json
 import math
 from collections.abc import Hashable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -50,6 +51,17 @@ def read(kind: type[T], path: Path, error: type[MtmError]) -> T:
     if len(text) > LONGEST:
         raise error(f"{path} is damaged: it is far too long for what it should hold.")
     return parse(kind, text, path, error)
+
+
+def read_lines(kind: Any, path: Path, error: type[MtmError]) -> list[Any]:
+    """Return the records in a file of JSON lines; a line that is damaged or cut off is left out."""
+    with reading(path, error) as file:
+        lines = file.read(LONGEST).split(b"\n")[:-1]  # after the last end there is nothing
+    found = []
+    for line in lines:
+        with suppress(MtmError):
+            found.append(parse(kind, line, path, error))
+    return found
 
 
 def write(path: Path, record: Any) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from napari_mtm.arrays import Kind, numbers
+from napari_mtm.errors import MaskError
 from napari_mtm.masking.tasks import Task
 
 
@@ -53,6 +55,27 @@ class Recipe:
     ahead: int = 12
     region_power: float = 0.5
     region_per_trial: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("units", "bins"):
+            share = numbers(
+                getattr(self, name), f"The share of {name}", MaskError, shape=(2,), least=0, most=1
+            )
+            if not share[0] <= share[1]:
+                raise MaskError(f"The share of {name} must not end before it begins.")
+        bounds = {"future": (0.0, 1.0), "ahead": (1, 100_000), "region_power": (0.0, 10.0)}
+        for name, (least, most) in bounds.items():
+            kind: Kind = "whole" if name == "ahead" else "real"
+            numbers(
+                getattr(self, name),
+                f"What masks are drawn by, {name},",
+                MaskError,
+                kind=kind,
+                shape=(),
+                least=least,
+                most=most,
+                finite=True,
+            )
 
 
 DEFAULT = Recipe()

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from napari_mtm.arrays import chosen, numbers
-from napari_mtm.errors import MaskError, WeightsError
+from napari_mtm.errors import MaskError, WeightsError, in_short
 from napari_mtm.masking.mask import Mask
 from napari_mtm.masking.tasks import TASKS, Task
 from napari_mtm.model.batches import Batches
@@ -108,9 +108,10 @@ class Model:
     def to(self, device: str | torch.device) -> "Model":
         """Move the network; return the model."""
         try:
+            float(torch.zeros(1, device=device))  # some devices are names only, as "meta" is
             self.network.to(device)
-        except (RuntimeError, AssertionError) as error:
-            raise WeightsError(f"Cannot use {device}: {str(error).splitlines()[0]}") from None
+        except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+            raise WeightsError(f"Cannot use {device}: {in_short(error)}.") from None
         self._loadings.clear()
         self._replays.clear()
         return self

@@ -5,7 +5,6 @@ Nothing is unpickled, and nothing that a file names is opened or imported.
 
 import json
 import re
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -25,12 +23,12 @@ from napari_mtm.model.importing import check_unclaimed
 from napari_mtm.model.model import Model, best_device, build
 from napari_mtm.model.network import Default, DefaultSizes, Published, PublishedSizes
 from napari_mtm.model.readouts import Basis, Linear, Readouts
+from napari_mtm.model.tensors import checksum, read_tensors
 from napari_mtm.model.units import Units
+from napari_mtm.records import first_problem, parse
 
 VERSION = 1
 SUFFIX = ".safetensors"
-
-_LONGEST_HEADER = 100_000_000
 
 
 def _no_path(name: str) -> str:
@@ -111,7 +109,7 @@ def save_model(model: Model, path: str | Path, *, half: bool = False) -> None:
     try:
         header = _described(model, sessions)
     except ValidationError as error:
-        raise WeightsError(f"The model cannot be saved: {_first(error)}.") from None
+        raise WeightsError(f"The model cannot be saved: {first_problem(error)}.") from None
     header.checksum = _checksum(header, tensors)
     with replacing(Path(path)) as file:
         file.write(save(tensors, {"napari-mtm": header.model_dump_json()}))
@@ -173,25 +171,13 @@ def load_model(path: str | Path, *, device: str | torch.device | None = None) ->
 
 
 def _read(path: Path) -> tuple[_Header, dict[str, Tensor]]:
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            start = file.read(1)
-    except OSError as error:
-        raise WeightsError(f"Cannot read {path}: {error.strerror or error}.") from None
-    if start != b"{" or not 2 <= length <= _LONGEST_HEADER:
+    texts, tensors = read_tensors(path, WeightsError)
+    text = texts.get("napari-mtm")
+    if text is None:
         raise WeightsError(
-            f"{path} is not a file of weights. The authors' checkpoints are read with "
-            "`napari-mtm import-published`."
+            f"{path} is not a file of weights of napari-mtm. The authors' checkpoints are read "
+            "with `napari-mtm import-published`."
         )
-    try:
-        with safe_open(path, "pt") as file:
-            text = (file.metadata() or {}).get("napari-mtm")
-            if text is None:
-                raise WeightsError(f"{path} holds weights, but not of napari-mtm.")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise WeightsError(f"{path} is damaged or cut short ({error}).") from None
     header = _header(path, text)
     if _checksum(header, tensors) != header.checksum:
         raise WeightsError(f"{path} is damaged: its content does not match its checksum.")
@@ -215,16 +201,7 @@ def _header(path: Path, text: str) -> _Header:
             f"{path} is from a newer napari-mtm (weights version {version}, this one reads "
             f"{VERSION}). Update napari-mtm."
         )
-    try:
-        return _Header.model_validate_json(text)
-    except ValidationError as error:
-        raise WeightsError(f"{path} is refused: {_first(error)}.") from None
-
-
-def _first(error: ValidationError) -> str:
-    """Say in a phrase what is wrong first."""
-    about = error.errors()[0]
-    return f"{about['msg']} in {'.'.join(map(str, about['loc']))}"
+    return parse(_Header, text, path, WeightsError)
 
 
 def _network(header: _Header, tensors: Mapping[str, Tensor]) -> Published | Default:
@@ -348,9 +325,4 @@ def _check_readouts(readouts: Readouts, network: Published | Default) -> None:
 
 def _checksum(header: _Header, tensors: Mapping[str, Tensor]) -> int:
     """Checksum of a file's content, save for the checksum itself."""
-    value = zlib.crc32(header.model_dump_json(exclude={"checksum"}).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name].contiguous()
-        value = zlib.crc32(f"{name}{tuple(tensor.shape)}".encode(), value)
-        value = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, value)
-    return value
+    return checksum(header.model_dump_json(exclude={"checksum"}), tensors)

@@ -6,20 +6,15 @@ where an earlier one ended.
 """
 
 import os
-import signal
-import threading
-from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from napari_mtm.errors import MtmError, PreparationError, SourceError, StoreError
-from napari_mtm.files import remove_partial
+from napari_mtm.files import new_folder, remove_partial
+from napari_mtm.processes import Death, share
 from napari_mtm.progress import Progress, silent
 from napari_mtm.recording import cache
 from napari_mtm.recording.one_files import open_one
@@ -38,21 +33,6 @@ from napari_mtm.recording.store import (
 
 if TYPE_CHECKING:
     from one.api import One
-
-_TICK = 0.1
-"""Seconds between reports, so that a caller can cancel however long a session takes."""
-
-_FAREWELL = 5.0
-"""Seconds for a process that has closed its pipe to be gone."""
-
-_KILLED = -9
-
-_THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 
 
 @dataclass(frozen=True)
@@ -126,32 +106,23 @@ def prepare_many(
     """
     if workers is not None and workers < 1:
         raise PreparationError("Preparing needs at least one worker.")
-    folder = _folder(Path(out))
+    folder = new_folder(Path(out))
     plan = _plan(sources, folder, None if one is None else open_one(one), progress)
     jobs = [job for job in plan if isinstance(job, _Job)]
-    waiting = deque(jobs)
+    work = partial(_do, preparation=preparation, one=None if one is None else str(one))
     done: dict[_Job, Outcome] = {}
-    with _crew(min(workers or os.cpu_count() or 1, len(jobs)), preparation, one) as crew:
-        while len(done) < len(jobs):
-            for worker in crew:
-                if waiting and worker.job is None:
-                    worker.give(waiting.popleft())
-            ready = wait([worker.pipe for worker in crew if worker.job is not None], _TICK)
-            for worker in crew:
-                job = worker.job
-                if job is not None and worker.pipe in ready:
-                    done[job] = worker.answer()
-            n = len(plan) - len(jobs) + len(done)
-            progress(n / len(plan), f"finished {n} of {len(plan)} sessions")
+    for ended in share(jobs, work, workers or os.cpu_count() or 1, tidy=_remove_partial):
+        if ended is not None:
+            place, outcome = ended
+            job = jobs[place]
+            done[job] = (
+                _failed(job.source, job.name, MtmError(_farewell(outcome)))
+                if isinstance(outcome, Death)
+                else outcome
+            )
+        n = len(plan) - len(jobs) + len(done)
+        progress(n / len(plan), f"finished {n} of {len(plan)} sessions")
     return [done[item] if isinstance(item, _Job) else item for item in plan]
-
-
-def _folder(out: Path) -> Path:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"{out} cannot be a folder for stores: {error.strerror}.") from None
-    return out
 
 
 def _plan(
@@ -207,118 +178,9 @@ def _stored_id(store: Path) -> str | None:
         return None
 
 
-class _Worker:
-    """A process that prepares one session after another; begun when it is first needed."""
-
-    pipe: Connection
-    job: _Job | None = None
-    _process: SpawnProcess | None = None
-
-    def __init__(self, preparation: Preparation, one: str | Path | None) -> None:
-        self._settings = preparation, one
-
-    def give(self, job: _Job) -> None:
-        """Have a job done; `pipe` is ready when it is."""
-        if self._process is None:
-            self._begin()
-        self.job = job
-        with suppress(OSError):  # that it is dead is said by `answer`
-            self.pipe.send(job)
-
-    def answer(self) -> Outcome:
-        """What became of the job, also where the process has died of it."""
-        job, process = self.job, self._process
-        assert job is not None
-        assert process is not None
-        try:
-            outcome: Outcome = self.pipe.recv()
-        except (EOFError, OSError):
-            process.join(_FAREWELL)
-            outcome = _failed(job.source, job.name, MtmError(_farewell(process.exitcode)))
-            self.end()
-        self.job = None
-        return outcome
-
-    def end(self) -> None:
-        """End the process at once and remove what it had half-written."""
-        process = self._process
-        if process is None:
-            return
-        process.kill()
-        process.join()
-        self.pipe.close()
-        if self.job is not None and process.pid is not None:
-            remove_partial(self.job.store, process.pid)
-        self._process = None
-
-    def _begin(self) -> None:
-        context = get_context("spawn")
-        with _undisturbed(), _single_threaded():
-            self.pipe, theirs = context.Pipe()
-            self._process = context.Process(
-                target=_work, args=(theirs, *self._settings), daemon=True
-            )
-            self._process.start()
-            theirs.close()  # the pipe then ends with the process
-
-
-@contextmanager
-def _crew(n: int, preparation: Preparation, one: str | Path | None) -> Iterator[list[_Worker]]:
-    """Workers that are gone afterwards, whatever happens."""
-    crew = [_Worker(preparation, one) for _ in range(n)]
+def _do(job: _Job, preparation: Preparation, one: str | None) -> Outcome:
     try:
-        yield crew
-    finally:
-        with _undisturbed():
-            for worker in crew:
-                worker.end()
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Do something that Ctrl-C must not cut in two.
-
-    A process that is started meanwhile never hears Ctrl-C, from its first
-    instruction on: whoever started it does, and ends it.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread hears Ctrl-C
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _single_threaded() -> Iterator[None]:
-    """Let processes that are started now use one thread each for linear algebra."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _work(pipe: Connection, preparation: Preparation, one: str | Path | None) -> None:
-    """Do the jobs that come through the pipe until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # if not inherited
-    opened = None if one is None else open_one(one)
-    with suppress(EOFError, OSError):
-        while True:
-            job: _Job = pipe.recv()
-            pipe.send(_do(job, preparation, opened))
-
-
-def _do(job: _Job, preparation: Preparation, one: "One | None") -> Outcome:
-    try:
-        files = find_files(job.source, one=one)
+        files = find_files(job.source, one=None if one is None else _opened(one))
         origin = cache.key(files, preparation)
         session = _known(job.store, origin)
         there = session is not None
@@ -338,6 +200,16 @@ def _do(job: _Job, preparation: Preparation, one: "One | None") -> Outcome:
         return _failed(job.source, job.name, error)
 
 
+@lru_cache(maxsize=1)
+def _opened(one: str) -> "One":
+    """Open a ONE once in each process: its tables may be large."""
+    return open_one(one)
+
+
+def _remove_partial(job: _Job, process: int) -> None:
+    remove_partial(job.store, process)
+
+
 def _known(store: Path, origin: str) -> Session | None:
     """Open a store if it is whole and came of the same files by the same settings."""
     try:
@@ -351,10 +223,10 @@ def _failed(source: str, name: str, error: Exception) -> Outcome:
     return Outcome(source, name, "failed", why=" ".join(why.split()))
 
 
-def _farewell(code: int | None) -> str:
-    if code == _KILLED:
+def _farewell(death: Death) -> str:
+    if death.killed:
         return (
             "Its process was killed, as happens where memory runs out; "
             "prepare it again with fewer workers."
         )
-    return f"Its process ended before its time (exit code {code}); prepare it again."
+    return f"Its process ended before its time (exit code {death.code}); prepare it again."

@@ -1,5 +1,6 @@
 """The page that shows a study: a table with intervals, what it says of each claim, figures."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +115,9 @@ def _table(results: Sequence[Result]) -> Iterable[str]:
             continue
         cells = []
         for score in SCORES:
-            low, mean, high = interval({(r.animal, r.seed): r.pooled[score] for r in of_arm})
+            low, mean, high = interval(
+                {(r.animal, r.seed): r.pooled.get(score, math.nan) for r in of_arm}
+            )
             cells.append(f"{mean:.3f} ({low:.3f} to {high:.3f})")
         yield f"| {arm} | " + " | ".join(cells) + " |"
 
@@ -141,7 +144,7 @@ def _claims(results: Sequence[Result]) -> Iterable[str]:
 def paired(results: Sequence[Result], claim: Claim, score: Score) -> dict[tuple[str, int], float]:
     """Differences of a claim's arms by animal and seed; references have but one seed."""
     better, worse = (
-        {(r.animal, r.seed): r.pooled[score] for r in results if r.arm == arm}
+        {(r.animal, r.seed): r.pooled.get(score, math.nan) for r in results if r.arm == arm}
         for arm in (claim.better, claim.worse)
     )
     if claim.worse in REFERENCES:
@@ -216,7 +219,7 @@ def _against(results: Sequence[Result], x_arm: Arm, y_arm: Arm) -> "Figure":
     figure, axes = _panels()
     for axis, score in zip(axes, SCORES, strict=True):
         x, y = (
-            {(r.animal, r.seed): r.pooled[score] for r in results if r.arm == arm}
+            {(r.animal, r.seed): r.pooled.get(score, math.nan) for r in results if r.arm == arm}
             for arm in (x_arm, y_arm)
         )
         pairs = np.array([(x[key], y[key]) for key in x if key in y]).reshape(-1, 2)

@@ -5,6 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from napari_mtm.errors import SourceError
+from napari_mtm.files import new_folder
 from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording.opening import open_session
 from napari_mtm.recording.session import Session
@@ -32,8 +33,7 @@ def reproduce(
     sessions that are in it. What the folder holds already is not worked out again. With
     several `workers`, that many processes share the work.
     """
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = new_folder(Path(out))
     told = part(progress, 0.0, 0.05)
     if one is None:
         held_out, others = _simulated(out, scale, told)

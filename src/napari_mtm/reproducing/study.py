@@ -1,12 +1,9 @@
 """What is compared with what, and how each result comes about."""
 
-import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
@@ -14,15 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_mtm.errors import TrainingError
-from napari_mtm.files import replacing
+from napari_mtm.errors import StoreError, TrainingError, in_short
+from napari_mtm.files import new_folder, replacing
 from napari_mtm.masking.tasks import SCORES, Score
 from napari_mtm.metrics import tally
 from napari_mtm.model.model import Model, new_model
 from napari_mtm.model.network import DefaultSizes, PublishedSizes
-from napari_mtm.processes import pool
+from napari_mtm.processes import Death, share
 from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording.session import Session
+from napari_mtm.records import dump, read, read_lines, write
 from napari_mtm.scoring.baselines import ReducedRank
 from napari_mtm.scoring.held_out import held_out_rates, scored_entries
 from napari_mtm.training.finetuning import with_session
@@ -214,14 +212,18 @@ class _Comparison:
         regions: dict[str, dict[Score, float]] = {region.name: {} for region in session.regions}
         for score in SCORES:
             counted = tally(counts, rates(score), scored_entries(session, score))
-            bps[score] = round(float(counted.mean_bits_per_spike()), 5)
-            pooled[score] = round(float(counted.pooled_bits_per_spike()), 5)
+            _keep(bps, score, counted.mean_bits_per_spike())
+            _keep(pooled, score, counted.pooled_bits_per_spike())
             for region in session.regions:
                 units = np.arange(session.n_units)[region.units]
-                found = float(counted.units(units).pooled_bits_per_spike())
-                if np.isfinite(found):
-                    regions[region.name][score] = round(found, 5)
+                _keep(regions[region.name], score, counted.units(units).pooled_bits_per_spike())
         return Result(self.arm, session.id, self.seed, bps, pooled, regions)
+
+
+def _keep(scores: dict[Score, float], score: Score, value: npt.ArrayLike) -> None:
+    """Keep a score that has a value: where nothing fired, there is none."""
+    if np.isfinite(value):
+        scores[score] = round(float(np.asarray(value)), 5)
 
 
 def _train_to_the_best(model: Model, lesson: Lesson, settings: Settings) -> dict[str, float]:
@@ -240,9 +242,10 @@ def _train_to_the_best(model: Model, lesson: Lesson, settings: Settings) -> dict
         with trainer.averaged():
             scores = validate(model, [exam]).values()
             mean = sum(scores) / len(scores) if scores else -math.inf
-            if not best or mean > max(curve.values()):
+            if not best or mean > max(curve.values(), default=-math.inf):
                 best = {name: value.clone() for name, value in model.network.state_dict().items()}
-        curve[str(step)] = round(mean, 5)
+        if math.isfinite(mean):
+            curve[str(step)] = round(mean, 5)
     model.network.load_state_dict(best)
     return curve
 
@@ -262,12 +265,12 @@ def compare(
     `others` are pretrained on, none of them held out. With several `workers`, that many
     processes share the work.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    new_folder(out)
     _record(scale, out / "scale.json")
     path = out / "results.jsonl"
     found = _read(path)
-    with replacing(path) as whole:  # without a line that was cut off
-        whole.write("".join(json.dumps(asdict(r)) + "\n" for r in found).encode())
+    with replacing(path) as whole:  # without a line that was cut off or damaged
+        whole.write(b"".join(dump(result) + b"\n" for result in found))
     done = {(r.arm, r.animal, r.seed) for r in found}
     first = [
         _Pretraining(some, seed, scale, out, device)
@@ -283,8 +286,11 @@ def compare(
     ]
     for result in _all_done(second, workers, part(progress, 0.2, 1.0), "compared"):
         if result is not None:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(result)) + "\n")
+            try:
+                with path.open("ab") as file:
+                    file.write(dump(result) + b"\n")
+            except OSError as error:
+                raise StoreError(f"Cannot write {path}: {in_short(error)}.") from None
             found.append(result)
     return found
 
@@ -319,11 +325,18 @@ def _all_done(
             told(k + 1)
         return
     threads = max((os.cpu_count() or 1) // workers, 1)
-    with pool(workers, partial(torch.set_num_threads, threads)) as processes:
-        tasks = [processes.submit(_work, job) for job in jobs]
-        for k, task in enumerate(as_completed(tasks)):
-            yield task.result()
-            told(k + 1)
+    k = 0
+    for ended in share(jobs, _work, workers, threads=threads):
+        if ended is not None:
+            _, result = ended
+            if isinstance(result, Death):
+                raise TrainingError(
+                    "A process that worked was killed, as happens where memory runs out. The same "
+                    "command with fewer workers goes on with the study."
+                )
+            yield result
+            k += 1
+        told(k)
 
 
 def _work(job: _Pretraining | _Comparison) -> Result | None:
@@ -361,18 +374,13 @@ def published_sizes(bins: int, scale: Scale, *, prompts: bool) -> PublishedSizes
 
 def _record(scale: Scale, path: Path) -> None:
     """Write a study's scale down at its beginning, and hold it to it when it goes on."""
-    if path.exists():
-        begun = Scale(**json.loads(path.read_text(encoding="utf-8")))
-        if begun != scale:
-            raise TrainingError(
-                f"{path.parent} holds a study of another scale. Choose another folder."
-            )
-    with replacing(path) as file:
-        file.write(json.dumps(asdict(scale), indent=1).encode())
+    if path.exists() and read(Scale, path, TrainingError) != scale:
+        raise TrainingError(f"{path.parent} holds a study of another scale. Choose another folder.")
+    write(path, scale)
 
 
 def _read(path: Path) -> list[Result]:
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [Result(**json.loads(line)) for line in lines]
+    found = {(r.arm, r.animal, r.seed): r for r in read_lines(Result, path, TrainingError)}
+    return list(found.values())

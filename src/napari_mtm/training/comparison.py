@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from napari_mtm.errors import MtmError
-from napari_mtm.files import replacing
+from napari_mtm.errors import MtmError, TrainingError
 from napari_mtm.masking.tasks import SCORES
 from napari_mtm.model.model import Model
 from napari_mtm.model.weights import load_model
 from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording.session import Session
+from napari_mtm.records import read, write
 from napari_mtm.scoring.decoding import decode_behaviour, score_decoded
 from napari_mtm.scoring.evaluate import evaluate
 from napari_mtm.training.run import COMPARISON, Run
@@ -99,15 +99,14 @@ def compare(run: Run, session: Session, model: Model, *, progress: Progress = si
 
 def save_comparison(run: Run, comparison: Comparison) -> None:
     """Keep a comparison in the folder of its run."""
-    with replacing(run.folder / COMPARISON) as file:
-        file.write(comparison.model_dump_json(indent=1).encode())
+    write(run.folder / COMPARISON, comparison)
 
 
 def comparison_of(run: Run) -> Comparison | None:
     """Return the comparison that is kept of a run, if there is one that can be read."""
     try:
-        return Comparison.model_validate_json((run.folder / COMPARISON).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read(Comparison, run.folder / COMPARISON, TrainingError)
+    except TrainingError:
         return None
 
 

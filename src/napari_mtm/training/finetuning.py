@@ -17,7 +17,7 @@ from napari_mtm.recording.session import Session
 from napari_mtm.training.loop import Watch, begin, carry_out, own_randomness, steps_of, unwatched
 from napari_mtm.training.low_rank import add_updates
 from napari_mtm.training.pretraining import exams_of, taught
-from napari_mtm.training.run import Run, Scope
+from napari_mtm.training.run import Run, Scope, holding
 from napari_mtm.training.settings import Settings
 from napari_mtm.training.trainer import Lesson, Trainer
 from napari_mtm.training.validation import validate
@@ -73,28 +73,30 @@ def finetune(
         Told of what comes before it; may raise Cancelled.
 
     """
+    if scope not in ("auto", *SCOPES):
+        raise TrainingError(f"There is no scope {scope!r}; there are auto, {', '.join(SCOPES)}.")
     train = session.split().train if trials is None else chosen_trials(session, trials)
     lessons = {session.id: Lesson(session, train)}
-    if not (resume and Run.is_in(out)):
-        Run.must_be_new(out)
-        chosen = settings or Settings.of(model.preset)
-        started = with_session(model, lessons[session.id], chosen.seed)
-        Run.begin(
-            out,
-            started,
-            kind="finetune",
-            settings=chosen,
-            sessions=[taught(lessons[session.id], source)],
-            scope=_best_scope(started, lessons, chosen, progress) if scope == "auto" else scope,
-            weights=weights,
-        )
-    run = Run(out)
-    if [about.id for about in run.about.sessions] != [session.id]:
-        raise TrainingError(f"The run in {out} is of another session than {session.title}.")
-    tuned = run.model("start", device=model.device)
-    trainer = trainer_of(tuned, lessons, run.about.settings, run.about.scope)
-    carry_out(run, trainer, exams_of(tuned, lessons), watch=watch)
-    fit_best(run, session, train, device=model.device)
+    with holding(out):
+        if not (resume and Run.is_in(out)):
+            Run.must_be_new(out)
+            chosen = settings or Settings.of(model.preset)
+            started = with_session(model, lessons[session.id], chosen.seed)
+            Run.begin(
+                out,
+                started,
+                kind="finetune",
+                settings=chosen,
+                sessions=[taught(lessons[session.id], source)],
+                scope=_best_scope(started, lessons, chosen, progress) if scope == "auto" else scope,
+                weights=weights,
+            )
+        run = Run(out)
+        run.must_be("finetune", lessons)
+        tuned = run.model("start", device=model.device)
+        trainer = trainer_of(tuned, lessons, run.about.settings, run.about.scope)
+        carry_out(run, trainer, exams_of(tuned, lessons), watch=watch)
+        fit_best(run, session, train, device=model.device)
     return run
 
 

@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -123,11 +123,10 @@ def carry_out(
     The model with the best mean over tasks of the validation scores is kept as the run's
     best; without exams it is the last. Ctrl-C, SIGTERM and a `watch` that raises
     Cancelled end it after the step in hand, with everything saved, and KeyboardInterrupt
-    or Cancelled is raised.
+    or Cancelled is raised. Hold the run's folder meanwhile.
     """
     course = _Course(run, trainer, exams, watch, world)
-    held = run.held() if world.leads else nullcontext()
-    with held, own_randomness(trainer.model), _asked_to_stop() as asked:
+    with own_randomness(trainer.model), _asked_to_stop() as asked:
         try:
             course.go(asked)
         except Cancelled:
@@ -293,9 +292,9 @@ class _Course:
 
 
 def _named(row: _Floats) -> dict[str, float]:
-    """Losses by kind of mask, those that were drawn."""
+    """Losses by kind of mask, those that were drawn and are finite."""
     pairs = zip(KINDS, row.tolist(), strict=True)
-    return {kind: value for kind, value in pairs if not math.isnan(value)}
+    return {kind: value for kind, value in pairs if math.isfinite(value)}
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """What a model is taught: to fill in what masks drawn at random keep from it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from napari_mtm.errors import TrainingError
 from napari_mtm.masking.sampling import DEFAULT, PUBLISHED, Layout, Recipe, draw, draw_temporal
 from napari_mtm.masking.tasks import TASKS, Task
 from napari_mtm.model.network import Network, encode, log_rates
@@ -37,6 +38,12 @@ class Objective:
     masking: Masking = "mtm"
     recipe: Recipe = DEFAULT
     mean: bool = True
+
+    def __post_init__(self) -> None:
+        if self.masking not in get_args(Masking):
+            raise TrainingError(
+                f"There is no masking {self.masking!r}; there are {', '.join(get_args(Masking))}."
+            )
 
     def kind(self, turn: int) -> Kind:
         """Return what the batch is masked by whose turn among the tasks it is."""

@@ -1,16 +1,16 @@
 """Pretraining: one model taught on many sessions, as a run."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 
-from napari_mtm.errors import TrainingError
 from napari_mtm.model.model import Model, Preset, new_model
 from napari_mtm.model.network import DefaultSizes, PublishedSizes
 from napari_mtm.recording.session import Session
 from napari_mtm.training.loop import Watch, begin, carry_out, unwatched
-from napari_mtm.training.run import Run, Taught
+from napari_mtm.training.run import Run, Taught, holding
 from napari_mtm.training.settings import Settings
 from napari_mtm.training.trainer import Lesson, Trainer
 from napari_mtm.training.validation import TRIALS, Exam
@@ -54,7 +54,7 @@ def pretrain(
 
     """
     lessons = {session.id: Lesson(session, session.split().train) for session in sessions}
-    with joined() as world:
+    with joined() as world, holding(out) if world.leads else nullcontext():
         if world.leads and not (resume and Run.is_in(out)):
             Run.must_be_new(out)
             chosen = settings or Settings.of(preset)
@@ -65,8 +65,7 @@ def pretrain(
             Run.begin(out, model, kind="pretrain", settings=chosen, sessions=records)
         world.wait()
         run = Run(out)
-        if {about.id for about in run.about.sessions} != lessons.keys():
-            raise TrainingError(f"The run in {out} is of other sessions than those given.")
+        run.must_be("pretrain", lessons)
         model = run.model("start", device=device)
         trainer = Trainer(model, lessons, run.about.settings, world=world)
         exams = exams_of(model, lessons) if world.leads else []

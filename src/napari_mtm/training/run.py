@@ -16,30 +16,32 @@ lines; what was cut off in the last one is ignored.
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import torch
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError, safe_open
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import save
 from torch import Tensor
 
 from napari_mtm import __version__
-from napari_mtm.errors import StoreError, TrainingError
-from napari_mtm.files import replacing
+from napari_mtm.errors import StoreError, TrainingError, in_short
+from napari_mtm.files import is_regular, new_folder, replacing
 from napari_mtm.masking.tasks import Task
 from napari_mtm.model.model import Model
+from napari_mtm.model.tensors import checksum, read_tensors
 from napari_mtm.model.weights import load_model, save_model
+from napari_mtm.records import dump, parse, read, read_lines, write
 from napari_mtm.training.settings import Settings
 
 VERSION = 1
 
 COMPARISON = "comparison.json"
+LOCK = "lock"
 
 _REPLACED = (
     "status.json",
@@ -52,9 +54,6 @@ _REPLACED = (
 
 Scope = Literal["units", "lora", "full"]
 State = Literal["running", "finished", "stopped", "failed", "interrupted"]
-
-
-_Kind = TypeVar("_Kind", bound=BaseModel)
 
 
 class _Record(BaseModel):
@@ -102,11 +101,55 @@ class Status(_Record):
 class Standing(_Record):
     """What a checkpoint knows besides tensors."""
 
-    step: int = 0
+    step: Annotated[int, Field(ge=0)] = 0
     seconds: float = 0.0
     best: float | None = None
     best_step: int | None = None
     without_gain: int = 0
+
+
+class _Losses(_Record):
+    """A line of the log: the losses of a step by kind of mask."""
+
+    step: int
+    losses: dict[str, float]
+
+
+class _Validation(_Record):
+    """A line of the log: the validation scores after a step."""
+
+    step: int
+    validation: dict[Task, float]
+
+
+@contextmanager
+def holding(folder: str | Path) -> Iterator[None]:
+    """Keep other processes from beginning a run in a folder, or going on with it, meanwhile.
+
+    The folder is made where there is none, and goes again where no run was begun in it. Raises
+    TrainingError where another process holds it.
+    """
+    folder = Path(folder)
+    made = not folder.exists()
+    lock = FileLock(new_folder(folder) / LOCK)
+    try:
+        lock.acquire(timeout=1)  # whoever asks how the run is holds it for a moment
+    except Timeout:
+        raise TrainingError(f"The run in {folder} is being trained already.") from None
+    except OSError as error:
+        raise StoreError(f"Cannot write in {folder}: {in_short(error)}.") from None
+    try:
+        for name in _REPLACED:  # what a process that was killed had half-written
+            for file in folder.glob(f".{name}-[0-9]*-*"):
+                file.unlink(missing_ok=True)
+        yield
+    finally:
+        if not Run.is_in(folder):
+            with suppress(OSError):
+                (folder / LOCK).unlink()
+                if made:
+                    folder.rmdir()
+        lock.release()
 
 
 class Run:
@@ -117,7 +160,9 @@ class Run:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self.about = _read(self.folder / "run.json", About)
+        if not self.is_in(self.folder):
+            raise TrainingError(f"There is no run in {self.folder}.")
+        self.about = read(About, self.folder / "run.json", TrainingError)
 
     @classmethod
     def begin(
@@ -131,7 +176,7 @@ class Run:
         scope: Scope = "full",
         weights: str | None = None,
     ) -> "Run":
-        """Make the folder of a new run that starts with a model."""
+        """Make the folder of a new run that starts with a model; hold it meanwhile."""
         folder = Path(folder)
         cls.must_be_new(folder)
         about = About(
@@ -144,13 +189,13 @@ class Run:
             environment=_environment(model),
         )
         save_model(model, folder / "start.safetensors")
-        _write(folder / "run.json", about)
+        write(folder / "run.json", about)
         return cls(folder)
 
     @staticmethod
     def is_in(folder: str | Path) -> bool:
         """Whether a folder holds a run."""
-        return (Path(folder) / "run.json").is_file()
+        return is_regular(Path(folder) / "run.json")
 
     @staticmethod
     def must_be_new(folder: str | Path) -> None:
@@ -166,17 +211,27 @@ class Run:
         folder = Path(folder)
         if not cls.is_in(folder):
             return
-        with cls(folder).held():
+        with holding(folder):
             for name in ("run.json", "start.safetensors", *_REPLACED):  # first what makes it a run
                 (folder / name).unlink(missing_ok=True)
-        (folder / "lock").unlink(missing_ok=True)
         with suppress(OSError):
             folder.rmdir()
+
+    def must_be(self, kind: Literal["pretrain", "finetune"], sessions: Collection[str]) -> None:
+        """Raise TrainingError unless the run is of a kind, and on sessions by their ids."""
+        if self.about.kind != kind:
+            theirs = "pretraining" if self.about.kind == "pretrain" else "fine-tuning"
+            raise TrainingError(
+                f"The run in {self.folder} is a {theirs}; go on with it as such, or choose another "
+                "folder."
+            )
+        if {about.id for about in self.about.sessions} != set(sessions):
+            raise TrainingError(f"The run in {self.folder} is of other sessions than those given.")
 
     def set_settings(self, settings: Settings) -> None:
         """Go on in another way from now on; validations and steps keep their numbers."""
         self.about.settings = settings
-        _write(self.folder / "run.json", self.about)
+        write(self.folder / "run.json", self.about)
 
     @property
     def status(self) -> Status:
@@ -185,37 +240,17 @@ class Run:
         if not path.exists():
             found = Status(steps=self.about.settings.steps)
         else:
-            found = _read(path, Status)
+            found = read(Status, path, TrainingError)
         if found.state == "running" and not self._is_held():
             found.state = "interrupted"
         return found
 
     def set_status(self, status: Status) -> None:
         """Write down how far the run is."""
-        _write(self.folder / "status.json", status)
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other processes from training in this folder, until this one ends."""
-        lock = FileLock(self.folder / "lock")
-        try:
-            lock.acquire(timeout=1)  # whoever asks how the run is holds it for a moment
-        except Timeout:
-            raise TrainingError(f"The run in {self.folder} is being trained already.") from None
-        try:
-            self._tidy_up()
-            yield
-        finally:
-            lock.release()
-
-    def _tidy_up(self) -> None:
-        """Remove what a process that was killed had half-written."""
-        for name in _REPLACED:
-            for file in self.folder.glob(f".{name}-[0-9]*-*"):
-                file.unlink(missing_ok=True)
+        write(self.folder / "status.json", status)
 
     def _is_held(self) -> bool:
-        path = self.folder / "lock"
+        path = self.folder / LOCK
         if not path.exists():
             return False
         try:
@@ -237,12 +272,12 @@ class Run:
         return load_model(path, device=device)
 
     def log(self) -> list[dict[str, Any]]:
-        """Return the lines of the log, each with a `step`."""
+        """Return the lines of the log, each with a `step`, without those that are damaged."""
         path = self.folder / "log.jsonl"
         if not path.exists():
             return []
-        lines = path.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines[:-1]]  # after the last end there is nothing
+        lines = read_lines(_Losses | _Validation, path, TrainingError)
+        return [line.model_dump() for line in lines]
 
     def losses(self) -> dict[int, dict[str, float]]:
         """Return the losses of each step by kind of mask."""
@@ -275,20 +310,24 @@ class Run:
     def save_checkpoint(self, tensors: Mapping[str, Tensor], standing: Standing) -> None:
         """Keep what training goes on from."""
         kept = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+        text = dump(standing).decode()
+        texts = {"standing": text, "checksum": str(_checksum(text, kept))}
         with replacing(self.folder / "checkpoint.safetensors") as file:
-            file.write(save(kept, {"standing": standing.model_dump_json()}))
+            file.write(save(kept, texts))
 
     def checkpoint(self) -> tuple[dict[str, Tensor], Standing] | None:
         """Return what training goes on from, None where nothing was saved yet."""
         path = self.folder / "checkpoint.safetensors"
         if not path.exists():
             return None
-        try:
-            with safe_open(path, "pt") as file:
-                standing = Standing.model_validate_json((file.metadata() or {})["standing"])
-                return {name: file.get_tensor(name) for name in file.keys()}, standing  # noqa: SIM118
-        except (SafetensorError, KeyError, ValidationError, OSError) as error:
-            raise TrainingError(f"{path} is damaged ({str(error).splitlines()[0]}).") from None
+        texts, tensors = read_tensors(path, TrainingError)
+        text = texts.get("standing", "")
+        if texts.get("checksum") != str(_checksum(text, tensors)):
+            raise TrainingError(
+                f"{path} is damaged: its content does not match its checksum. Remove it to train "
+                "from the start again."
+            )
+        return tensors, parse(Standing, text, path, TrainingError)
 
     def save_model(self, model: Model, which: Literal["best", "last"]) -> None:
         """Keep a model as the run's best or last."""
@@ -307,15 +346,7 @@ def _environment(model: Model) -> dict[str, str]:
     }
 
 
-def _write(path: Path, record: BaseModel) -> None:
-    with replacing(path) as file:
-        file.write(record.model_dump_json(indent=1).encode())
-
-
-def _read(path: Path, kind: type[_Kind]) -> _Kind:
-    try:
-        return kind.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise TrainingError(f"There is no run in {path.parent}.") from None
-    except (OSError, ValidationError, ValueError) as error:
-        raise TrainingError(f"{path} cannot be read ({str(error).splitlines()[0]}).") from None
+def _checksum(text: str, tensors: Mapping[str, Tensor]) -> int:
+    """Checksum of all that a checkpoint holds, kinds of numbers included."""
+    kinds = {name: str(tensor.dtype) for name, tensor in tensors.items()}
+    return checksum(json.dumps([text, kinds], sort_keys=True), tensors)

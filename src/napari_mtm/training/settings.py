@@ -2,8 +2,25 @@
 
 from dataclasses import dataclass
 
+from napari_mtm.arrays import Kind, numbers
+from napari_mtm.errors import TrainingError
 from napari_mtm.model.model import Preset
 from napari_mtm.training.objective import OURS, Objective
+
+_BOUNDS: dict[str, tuple[Kind, float, float]] = {
+    "steps": ("whole", 0, 10_000_000),
+    "batch": ("whole", 1, 10_000),
+    "batches": ("whole", 1, 10_000),
+    "rate": ("real", 0.0, 1.0),
+    "decay": ("real", 0.0, 1.0),
+    "warm_up": ("real", 0.0, 1.0),
+    "clip": ("real", 0.0, 1e6),
+    "averaging": ("real", 0.0, 1 - 1e-9),
+    "seed": ("whole", 0, 2**62),
+    "check_every": ("whole", 0, 10_000_000),
+    "patience": ("whole", 0, 10_000_000),
+}
+"""Kind, least and most of each setting that is a number."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +54,8 @@ class Settings:
     patience
         Validations without a new best after which training stops, 0 to never stop.
 
+    Raises TrainingError where a number is not what it must be.
+
     """
 
     steps: int = 1500
@@ -51,6 +70,20 @@ class Settings:
     objective: Objective = OURS
     check_every: int = 100
     patience: int = 0
+
+    def __post_init__(self) -> None:
+        for name, (kind, least, most) in _BOUNDS.items():
+            value = numbers(
+                getattr(self, name),
+                f"The setting {name}",
+                TrainingError,
+                kind=kind,
+                shape=(),
+                least=least,
+                most=most,
+                finite=True,
+            )
+            object.__setattr__(self, name, value.item())
 
     @classmethod
     def of(cls, preset: Preset) -> "Settings":

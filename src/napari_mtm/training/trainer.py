@@ -18,6 +18,9 @@ from napari_mtm.training.plan import batches_of, shares, trials_of
 from napari_mtm.training.settings import Settings
 from napari_mtm.training.world import ALONE, World
 
+_OPTIMISER = ("step", "exp_avg", "exp_avg_sq")
+"""What AdamW keeps of each parameter."""
+
 SKIPPED_IN_A_ROW = 20
 """Steps in a row without a finite gradient after which training gives up."""
 
@@ -207,28 +210,55 @@ class Trainer:
         return tensors
 
     def restore(self, tensors: Mapping[str, Tensor], step: int) -> None:
-        """Go on from `state` after so many steps; raises TrainingError where it does not fit."""
-        parts: dict[str, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            kind, _, name = key.partition("/")
-            parts.setdefault(kind, {})[name] = value
-        try:
-            self.model.network.load_state_dict(parts.pop("weights"))
-            averages = parts.pop("average", {})
-            for name, average in zip(self._parameters, self._averages, strict=False):
-                average.copy_(averages[name])
-            for kind, found in parts.items():
-                for name, value in found.items():
-                    parameter = self._parameters[name]
+        """Go on from `state` after so many steps; raises TrainingError where it does not fit.
+
+        Names, shapes and kinds are all compared before anything is changed: an optimiser writes
+        where the shape of its state says.
+        """
+        wanted = self._fitting(tensors)
+        differing = [
+            name for name in wanted.keys() | tensors.keys() if not _alike(name, wanted, tensors)
+        ]
+        if differing or step > self.settings.steps:
+            what = min(differing, default="its step")
+            raise TrainingError(
+                f"The checkpoint does not fit this run ({what}). Remove it to train from the start."
+            )
+        prefix = "weights/"
+        weights = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        self.model.network.load_state_dict(weights)
+        for name, average in zip(self._parameters, self._averages, strict=False):
+            average.copy_(tensors[f"average/{name}"])
+        for name, parameter in self._parameters.items():
+            for kind in _OPTIMISER:
+                value = tensors.get(f"{kind}/{name}")
+                if value is not None:
                     # Only fused steps on a GPU are counted there.
                     here = value.ndim > 0 or self.model.device.type == "cuda"
                     on = parameter.device if here else torch.device("cpu")
                     self._optimiser.state[parameter][kind] = value.to(on).clone()
-        except (KeyError, RuntimeError) as error:
-            raise TrainingError(
-                f"The checkpoint does not fit this run: {str(error).splitlines()[0]}"
-            ) from None
         self.step = step
+
+    def _fitting(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return tensors like those that `state` would give, by the same names.
+
+        Parameters that no step has moved yet have no state of the optimiser.
+        """
+        wanted = {f"weights/{k}": v for k, v in self.model.network.state_dict().items()}
+        for name, average in zip(self._parameters, self._averages, strict=False):
+            wanted[f"average/{name}"] = average
+        for name, parameter in self._parameters.items():
+            if any(f"{kind}/{name}" in tensors for kind in _OPTIMISER):
+                wanted |= {f"{kind}/{name}": parameter for kind in _OPTIMISER}
+                wanted[f"step/{name}"] = torch.zeros((), dtype=torch.float32)
+        return wanted
+
+
+def _alike(name: str, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    if name not in one or name not in other:
+        return False
+    a, b = one[name], other[name]
+    return a.shape == b.shape and a.dtype == b.dtype
 
 
 def rate_share(step: int, settings: Settings) -> float:

@@ -3,12 +3,9 @@
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from concurrent.futures import as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid3
 
@@ -16,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from napari_mtm.errors import SourceError
-from napari_mtm.processes import pool
+from napari_mtm.files import filling, remove_unfinished
+from napari_mtm.processes import Death, share
 from napari_mtm.progress import Progress, silent
 from napari_mtm.recording.simulation.animal import LAB, PROBES, Animal, Recipe, simulate_animal
 
@@ -51,7 +49,7 @@ def simulate(
     if animals < 1:
         raise SourceError("A simulation needs at least one animal.")
     out = Path(out)
-    with _new_folder(out) as folder:
+    with filling(out) as folder:
         numbers = range(first, first + animals)
         written = []
         for k, done in enumerate(_simulate_all(folder, recipe, numbers, processes)):
@@ -65,35 +63,26 @@ def simulate(
 def _simulate_all(
     folder: Path, recipe: Recipe, numbers: range, processes: int | None
 ) -> Iterator[_Written]:
+    write = partial(_write_animal, folder, recipe)
     workers = min(processes or os.cpu_count() or 1, len(numbers))
     if workers == 1:
-        yield from (_write_animal(folder, recipe, n) for n in numbers)
+        yield from map(write, numbers)
         return
-    with pool(workers) as running:
-        tasks = [running.submit(_write_animal, folder, recipe, n) for n in numbers]
-        yield from (task.result() for task in as_completed(tasks))
+
+    for ended in share(numbers, write, workers, tidy=partial(_remove, folder)):
+        if ended is None:
+            continue
+        _, written = ended
+        if isinstance(written, Death):
+            raise SourceError(
+                "A process that simulated was killed, as happens where memory runs out; simulate "
+                "again with fewer animals or units."
+            )
+        yield written
 
 
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """Yield a folder beside `out` that takes its place when all went well."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SourceError(f"{out} exists and is not empty; name a new folder.")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise SourceError(f"Cannot write to {out.parent}: {error.strerror}.") from None
-    try:
-        partial.chmod(0o755)
-        yield partial
-        if out.exists():
-            out.rmdir()
-        partial.replace(out)
-    except OSError as error:
-        raise SourceError(f"Writing {out} failed: {error.strerror}. Nothing was kept.") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+def _remove(folder: Path, _number: int, _process: int) -> None:
+    remove_unfinished(folder)
 
 
 def _write_animal(folder: Path, recipe: Recipe, number: int) -> _Written:
