@@ -3,26 +3,26 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from numbers import Real
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from napari_mtm.arrays import Kind, numbers
 from napari_mtm.errors import SourceError
 from napari_mtm.recording.binning import check_times
 from napari_mtm.recording.raw import Probe, Recording
 from napari_mtm.recording.regions import UNKNOWN, to_beryl
 from napari_mtm.recording.traces import Trace
 
-T = TypeVar("T")
-
 _HIGHEST_ID = 2**63 - 1
 
 
 def recording_from_spikes(
-    times: np.ndarray,
-    clusters: np.ndarray,
+    times: npt.ArrayLike,
+    clusters: npt.ArrayLike,
     *,
     regions: Mapping[int, str] | Sequence[str] | None = None,
     depths: Mapping[int, float] | Sequence[float] | None = None,
@@ -30,33 +30,35 @@ def recording_from_spikes(
     wheel: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     id: str | None = None,
 ) -> Recording:
-    """Make a recording of plain arrays; `regions` and `depths` are looked up by cluster id."""
-    times, clusters = times.ravel(), clusters.ravel()
+    """Make a recording of plain arrays; `regions` and `depths` are looked up by cluster id.
+
+    Raises SourceError where something is not as it must be.
+    """
+    times = _row(times, "Spike times")
+    clusters = _row(clusters, "Spike clusters", "whole")
     _check_spikes(times, clusters, "The recording")
+    if trials is not None and not isinstance(trials, pd.DataFrame):
+        raise SourceError("Trials must be a pandas table with a row for each trial.")
     ids = spikes_per_cluster(clusters).index.to_numpy()
     id = id or f"spikes-{_digest(times, clusters)}"
-    acronyms = [_lookup(regions, i, UNKNOWN) or UNKNOWN for i in ids]
+    acronyms = _acronyms(regions, ids)
     units = pd.DataFrame(
         {
             "uuid": [f"{id}/{i}" for i in ids],
             "region": to_beryl(acronyms),
             "acronym": acronyms,
-            "depth": np.array([_lookup(depths, i, np.nan) for i in ids], dtype=np.float64),
+            "depth": _depths(depths, ids),
             "label": np.nan,
             "firing_rate": mean_rates(times, clusters, ids),
         },
         index=ids,
     )
-    try:
-        position = None if wheel is None else Trace.clean(*wheel)
-    except ValueError as error:
-        raise SourceError(f"The wheel has {error}; give one position per time.") from None
     return Recording(
         id=id,
         name=id,
         probes=(Probe("", times, clusters, units),),
         trials=trials,
-        wheel_position=position,
+        wheel_position=None if wheel is None else _wheel(wheel),
     )
 
 
@@ -119,12 +121,64 @@ def _check_spikes(times: np.ndarray, clusters: np.ndarray, where: str) -> None:
         )
 
 
-def _lookup(table: Mapping[int, T] | Sequence[T] | None, i: int, default: T) -> T:
+def _row(values: object, what: str, kind: Kind = "real") -> npt.NDArray[Any]:
+    """Return numbers in a row, which may come as a column or a row of a matrix."""
+    found = numbers(values, what, SourceError, kind=kind, ndim=None)
+    if found.ndim == 2 and 1 in found.shape:
+        found = found.ravel()
+    if found.ndim != 1:
+        raise SourceError(f"{what} must have one axis; the shape is {found.shape}.")
+    return found
+
+
+def _acronyms(regions: object, ids: np.ndarray) -> list[str]:
+    """Acronym of each cluster, `UNKNOWN` where none is given."""
+    found = _by_cluster(regions, ids, "Regions")
+    for region in found:
+        if not (region is None or isinstance(region, str)):
+            raise SourceError(f"Regions must be Allen acronyms; {region!r} is none.")
+    return [region or UNKNOWN for region in found]
+
+
+def _depths(depths: object, ids: np.ndarray) -> npt.NDArray[np.float64]:
+    """Depth of each cluster, NaN where none is given."""
+    found = [np.nan if depth is None else depth for depth in _by_cluster(depths, ids, "Depths")]
+    return numbers(found, "Depths", SourceError).astype(np.float64)
+
+
+def _by_cluster(table: object, ids: np.ndarray, what: str) -> list[Any]:
+    """Look clusters up in a mapping, or in a sequence by position; None where nothing is said."""
+    if isinstance(table, pd.Series):
+        table = table.to_dict()
     if table is None:
-        return default
-    if isinstance(table, Mapping):
-        return table.get(int(i), default)
-    return table[int(i)] if int(i) < len(table) else default
+        found = [None] * len(ids)
+    elif isinstance(table, Mapping):
+        for key in table:
+            if not isinstance(key, Real):
+                raise SourceError(f"{what} must be given by cluster id; {key!r} is none.")
+        found = [table.get(i) for i in ids.tolist()]
+    else:
+        values = np.asarray(table, dtype=object)
+        if values.ndim != 1 or np.ma.is_masked(table):
+            raise SourceError(
+                f"{what} must be given by cluster id: in a dictionary, or in a list in the order "
+                "of ids from 0 on, with nothing masked."
+            )
+        found = [values[i] if i < len(values) else None for i in ids]
+    return [None if pd.api.types.is_scalar(v) and pd.isna(v) else v for v in found]
+
+
+def _wheel(wheel: tuple[npt.ArrayLike, npt.ArrayLike]) -> Trace:
+    try:
+        times, positions = wheel
+    except (TypeError, ValueError):
+        raise SourceError(
+            "The wheel must be two arrays: times in s, and positions in rad."
+        ) from None
+    try:
+        return Trace.clean(_row(times, "Wheel times"), _row(positions, "Wheel positions"))
+    except ValueError as error:
+        raise SourceError(f"The wheel has {error}; give one position per time.") from None
 
 
 def _digest(*arrays: np.ndarray) -> str:
