@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -24,6 +25,7 @@ from napari_mtm import (
     save_model,
     save_session,
 )
+from napari_mtm.__main__ import main as program
 from napari_mtm.cli import main
 from napari_mtm.model.network import DefaultSizes
 from napari_mtm.training.run import Run
@@ -155,11 +157,22 @@ def test_cache_lists_and_clears(own_cache, sample_path, capsys):
         (["prepare", "--out", "{tmp}/x"], "name a SOURCE"),
         (["prepare", "--from", "/dev/null", "--out", "{tmp}/x"], "nothing to prepare"),
         (["prepare", "--from", "{tmp}/no", "--out", "{tmp}/x"], "Cannot read {tmp}/no: No such"),
-        (["prepare", "sample", "x", "--out", "/dev/null/x"], "cannot be a folder for stores"),
+        (["prepare", "sample", "x", "--out", "/dev/null/x"], "cannot be a folder"),
         (["prepare", "sample", "x", "--out", "{tmp}/x", "--workers", "0"], "at least one worker"),
         (["simulate", "--out", "{tmp}/D", "--regions", "CA1,Atlantis"], "Atlantis is not"),
         (["simulate", "--out", "{tmp}/D", "--animals", "0"], "at least one animal"),
+        (["info", "x" * 5000], "no file or folder xxx"),
+        (["info", "null\0character"], "no file or folder null"),
+        (["prepare", "sample", "--out", "{tmp}/" + "x" * 5000], "Cannot write"),
+        (["prepare", "sample", "--out", "{tmp}/x", "--bin-size", "1e-9"], "more than 100,000 bins"),
+        (["simulate", "--out", "{tmp}/D", "--seed", "9" * 30], "seed"),
+        (["simulate", "--out", "{tmp}/" + "x" * 300], "Cannot write"),
+        (["reproduce", "--out", __file__], "cannot be a folder: File exists"),
+        (["import-published", "/dev/zero", "--out", "{tmp}/x"], "a device or a pipe"),
+        (["evaluate", "--model", "/dev/zero", "--session", "sample"], "a device or a pipe"),
+        (["evaluate", "--model", "sample", "--session", "sample", "--device", "meta"], "use meta"),
     ],
+    ids=range(21),
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, message, capsys, tmp_path):
     assert main([a.format(tmp=tmp_path) for a in arguments]) == 2
@@ -176,6 +189,85 @@ def test_wrong_arguments_are_one_line(arguments, capsys):
         main(arguments)
     assert stop.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_standard_output_that_is_full():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "napari_mtm", "cache"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (2, "napari-mtm: No space left on device.\n")
+
+
+def test_a_reader_that_has_enough_is_no_mistake():
+    running = subprocess.Popen(
+        [sys.executable, "-m", "napari_mtm", "info", "sample"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    running.stdout.close()
+    with running.stderr as said:
+        assert said.read() == ""
+    assert running.wait() == 0
+
+
+class _Interrupting:
+    """Stands for a person who presses Ctrl-C while a module is imported."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "napari_mtm.cli":
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_it_is_loaded(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "napari_mtm.cli")
+    monkeypatch.setattr(sys, "meta_path", [_Interrupting(), *sys.meta_path])
+    assert program() == 130
+    assert capsys.readouterr().err == "napari-mtm: interrupted\n"
+
+
+def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch, capsys):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    arguments = ["simulate", "--units", "3", "--trials", "2", "--out", str(tmp_path / "D")]
+    assert main(arguments) == 2
+    assert "No space left on device. Nothing was kept" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals and links are POSIX's")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_who_ends_a_simulation_leaves_no_process_and_no_folder(tmp_path, number):
+    size = ["--animals", "12", "--units", "60", "--trials", "200"]
+    command = ["-m", "napari_mtm", "simulate", "--out", str(tmp_path / "D"), *size]
+    running = subprocess.Popen([sys.executable, *command])
+    try:
+        while len(list(tmp_path.rglob("alf"))) == 0:
+            time.sleep(0.02)
+            assert running.poll() is None
+        children = psutil.Process(running.pid).children(recursive=True)
+        assert children
+    finally:
+        running.send_signal(number)
+    assert running.wait(60) == -number
+    assert psutil.wait_procs(children, 60)[1] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_goes_where_a_link_leads(scored, tmp_path, capsys):
+    (tmp_path / "link").symlink_to(tmp_path / "scores.json")
+    arguments = ["--model", str(scored / "m.safetensors"), "--session", str(scored / "tiny.mtm")]
+    assert main(["evaluate", *arguments, "--quick", "--json", str(tmp_path / "link")]) == 0
+    assert (tmp_path / "link").is_symlink()
+    assert json.loads((tmp_path / "scores.json").read_text())["quick"]
 
 
 def test_preparing_a_store_again_is_a_mistake(simulated, tmp_path, capsys):
@@ -405,8 +497,12 @@ def test_a_run_is_resumed_by_its_folder_alone(scored, tmp_path, capsys):
     [
         (["pretrain"], "nothing to train on"),
         (["pretrain", "--resume"], "nothing to train on"),
-        (["pretrain", "{store}", "--steps", "0"], "--steps 0 is too small"),
-        (["pretrain", "{store}", "--batch", "0"], "--batch 0 is too small"),
+        (["pretrain", "{store}", "--steps", "0"], "--steps 0 trains nothing"),
+        (["pretrain", "{store}", "--batch", "0"], "The setting batch must be 1 or more"),
+        (["pretrain", "{store}", "--rate", "nan"], "The setting rate must be finite"),
+        (["pretrain", "{store}", "--rate", "1e30"], "The setting rate must be at most 1"),
+        (["pretrain", "{store}", "--batches", "1000000000"], "The setting batches must be at most"),
+        (["finetune", "--session", "{store}", "--model", "{m}", "--seed", "9" * 30], "seed"),
         (["pretrain", "nowhere"], "no file or folder nowhere"),
         (["pretrain", "{store}", "{store}"], "given once"),
         (["finetune"], "Name a --session"),

@@ -27,6 +27,14 @@ def is_regular(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder at a path, or at the end of a link; False for any other."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def must_be_regular(path: Path, error: type[MtmError]) -> None:
     """Raise `error`, with a sentence, where there is no regular file at a path."""
     reason = _why_not_readable(path)

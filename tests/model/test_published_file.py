@@ -146,7 +146,7 @@ def test_float64_beyond_float32_becomes_infinite(tmp_path):
 def test_no_file(tmp_path):
     with pytest.raises(WeightsError, match=r"Cannot read .*nothing\.pt: No such file"):
         read_published(tmp_path / "nothing.pt")
-    with pytest.raises(WeightsError, match="Is a directory"):
+    with pytest.raises(WeightsError, match="it is a folder"):
         read_published(tmp_path)
     with pytest.raises(WeightsError, match="Cannot read"):
         read_published("\0")

@@ -1,11 +1,13 @@
 """What is kept of a recording, and the sentence for each recording that gives no session."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from napari_mtm import Session
 from napari_mtm.errors import Cancelled, MtmError, PreparationError, SourceError
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.prepare import prepare
@@ -329,3 +331,17 @@ def test_progress_rises_to_the_end():
 def test_every_error_is_one_of_ours():
     assert issubclass(PreparationError, MtmError)
     assert issubclass(SourceError, MtmError)
+
+
+@pytest.mark.parametrize("last", [1e9, 1e300])
+def test_a_spike_time_that_cannot_be_is_refused_before_it_takes_memory(last):
+    times = np.append(np.arange(0.0, 60.0, 0.01), last)
+    with pytest.raises(PreparationError, match="last spike times are wrong, or in another unit"):
+        Session.from_spikes(times, np.zeros(len(times), int))
+
+
+def test_more_than_memory_holds_is_refused(monkeypatch):
+    prepare(recording(), Preparation())
+    monkeypatch.setattr(os, "sysconf", lambda _name: 50)  # pages, and bytes of each
+    with pytest.raises(PreparationError, match=r"12 windows of 100 bins and 3 units would take"):
+        prepare(recording(), Preparation())

@@ -162,7 +162,7 @@ def test_what_does_not_fit_is_refused(pretrained: Model, tmp_path: Path) -> None
     with pytest.raises(WeightsError, match="bins"):
         finetune(pretrained, short, tmp_path / "short", settings=QUICK)
     finetune(pretrained, waves(2), tmp_path / "run", settings=Settings(steps=1))
-    with pytest.raises(TrainingError, match="another session"):
+    with pytest.raises(TrainingError, match="of other sessions"):
         finetune(pretrained, waves(3), tmp_path / "run", resume=True)
 
 

@@ -19,7 +19,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from napari_mtm.errors import WeightsError
+from napari_mtm.errors import WeightsError, in_short
+from napari_mtm.files import reading
 from napari_mtm.masking.tasks import TASKS
 
 # `pickle` is imported for the names of its instructions; nothing is unpickled.
@@ -89,14 +90,13 @@ def read_published(path: str | Path) -> PublishedCheckpoint:
     Raises WeightsError where the file is missing, damaged, no such checkpoint, or asks
     to run anything. Nothing that it names is imported or called.
     """
-    try:
-        with Path(path).open("rb") as file:
+    with reading(Path(path), WeightsError) as file:
+        try:
             return _read(file)
-    except WeightsError as error:
-        raise WeightsError(f"{path} {error}") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise WeightsError(f"Cannot read {path}: {reason}.") from None
+        except WeightsError as error:
+            raise WeightsError(f"{path} {error}") from None
+        except (OSError, ValueError) as error:
+            raise WeightsError(f"{path} is damaged ({in_short(error)}).") from None
 
 
 def _read(file: BinaryIO) -> PublishedCheckpoint:

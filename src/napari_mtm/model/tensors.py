@@ -14,13 +14,18 @@ from napari_mtm.files import reading
 _LONGEST_HEADER = 100_000_000
 
 
-def read_tensors(path: Path, error: type[MtmError]) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Return the texts and the tensors of a safetensors file; raise `error` where it is none."""
+def read_tensors(
+    path: Path, what: str, error: type[MtmError]
+) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Return the texts and the tensors of a safetensors file.
+
+    Raises `error` where the file is damaged or none; `what` says what it should be.
+    """
     with reading(path, error) as file:
         length = int.from_bytes(file.read(8), "little")
         start = file.read(1)
     if start != b"{" or not 2 <= length <= _LONGEST_HEADER:
-        raise error(f"{path} is not a safetensors file.")
+        raise error(f"{path} is not {what}.")
     try:
         with safe_open(path, "pt") as opened:
             texts = dict(opened.metadata() or {})

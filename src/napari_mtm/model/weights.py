@@ -171,13 +171,11 @@ def load_model(path: str | Path, *, device: str | torch.device | None = None) ->
 
 
 def _read(path: Path) -> tuple[_Header, dict[str, Tensor]]:
-    texts, tensors = read_tensors(path, WeightsError)
+    what = "a file of weights; the authors' checkpoints are read with `napari-mtm import-published`"
+    texts, tensors = read_tensors(path, what, WeightsError)
     text = texts.get("napari-mtm")
     if text is None:
-        raise WeightsError(
-            f"{path} is not a file of weights of napari-mtm. The authors' checkpoints are read "
-            "with `napari-mtm import-published`."
-        )
+        raise WeightsError(f"{path} holds weights, but not of napari-mtm.")
     header = _header(path, text)
     if _checksum(header, tensors) != header.checksum:
         raise WeightsError(f"{path} is damaged: its content does not match its checksum.")

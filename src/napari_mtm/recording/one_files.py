@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from napari_mtm.errors import MtmError, SourceError, in_short
-from napari_mtm.files import is_regular, shortened
+from napari_mtm.files import is_folder, is_regular, shortened
 from napari_mtm.recording.alf import Dataset, one_revision_each, parse, session_name
 
 if TYPE_CHECKING:
@@ -129,13 +129,10 @@ def open_one(one: "One | str | Path") -> "One":
     if not isinstance(one, str | Path):
         return one
     folder = Path(one)
+    if not is_folder(folder):
+        raise SourceError(f"There is no ONE cache folder {shortened(one)}.")
     tables = folder / "sessions.pqt", folder / "datasets.pqt"
-    try:
-        missing = [table.name for table in tables if not is_regular(table)]
-        if not folder.is_dir():
-            raise SourceError(f"There is no ONE cache folder {shortened(one)}.")
-    except (OSError, ValueError):
-        raise SourceError(f"There is no ONE cache folder {shortened(one)}.") from None
+    missing = [table.name for table in tables if not is_regular(table)]
     if missing:
         raise SourceError(
             f"{folder} is no ONE cache: it has no {missing[0]}. A session folder in it can be "

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from napari_mtm.errors import SourceError
-from napari_mtm.files import is_regular, shortened
+from napari_mtm.files import is_folder, is_regular, shortened
 from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording import cache
 from napari_mtm.recording.alf import FolderFiles, SessionFiles, is_eid, sessions_below
@@ -104,7 +104,7 @@ def find_files(source: str | Path, *, one: "One | str | Path | None" = None) -> 
             if is_eid(str(source))
             else f"There is no file or folder {shortened(source)}."
         )
-    if not path.is_dir():
+    if not is_folder(path):
         raise SourceError(
             f"{path} is a prepared session already."
             if is_store(path)
@@ -123,7 +123,7 @@ def _is_there(path: Path) -> bool:
 
 def sessions_of(source: str | Path, *, one: "One | str | Path | None" = None) -> list[str]:
     """What a source stands for: the sessions in a folder of them, or itself."""
-    folder = one is None and str(source) != SAMPLE and _is_there(Path(source))
+    folder = one is None and str(source) != SAMPLE and is_folder(Path(source))
     below = sessions_below(Path(source)) if folder else []
     return [str(session) for session in below] or [str(source)]
 

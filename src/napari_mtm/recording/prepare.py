@@ -1,5 +1,6 @@
 """From a recording to a session."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from napari_mtm.errors import PreparationError
 from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording.binning import Binned, bin_edges, bin_spikes
 from napari_mtm.recording.preparation import Preparation
@@ -30,6 +32,7 @@ def prepare(
     probes = [usable(probe, notes) for probe in recording.probes]
     units = choose_units(recording, probes, preparation, notes)
     cut = cut_windows(recording, probes, preparation, notes)
+    _must_fit(recording, len(cut.starts), preparation.n_bins, len(units))
     edges = bin_edges(cut.starts, preparation.n_bins, preparation.bin_size)
 
     binned = _bin_probes(probes, units, edges, part(progress, 0.0, 0.8))
@@ -57,6 +60,24 @@ def prepare(
         saturated=binned.saturated,
         notes=tuple(notes),
     )
+
+
+def _must_fit(recording: Recording, n_windows: int, n_bins: int, n_units: int) -> None:
+    """Raise PreparationError where counts would need more memory than this machine has."""
+    size = n_windows * n_bins * n_units
+    if size > _memory():
+        raise PreparationError(
+            f"{recording.name} cut into {n_windows:,} windows of {n_bins:,} bins and {n_units:,} "
+            f"units would take {size / 1e9:.0f} GB. Use larger bins, or fewer units."
+        )
+
+
+def _memory() -> float:
+    """Bytes of memory of this machine, as far as the system says."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return np.inf
 
 
 def _bin_probes(

@@ -21,7 +21,7 @@ from napari_mtm.progress import Progress, silent
 from napari_mtm.recording.alf import Dataset, SessionFiles, find
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.raw import UNIT_COLUMNS, Probe, Recording, Truth
-from napari_mtm.recording.session import titled
+from napari_mtm.recording.session import ANY_TIME, titled
 from napari_mtm.recording.sites import Places, Sites
 from napari_mtm.recording.spikes import called, mean_rates, spikes_per_cluster, usable
 from napari_mtm.recording.traces import Trace
@@ -141,9 +141,10 @@ def survey(files: SessionFiles, preparation: Preparation) -> Survey:
             size += files.fetch(dataset).stat().st_size if dataset else 0
     units = pd.concat(tables, ignore_index=True)
     trials = reader.trials()
-    n_windows = (
-        adjoining(reader.spans(collections), preparation)[1] if trials is None else len(trials)
-    )
+    if trials is None or preparation.align == ANY_TIME:
+        _, n_windows = adjoining(reader.spans(collections), preparation)
+    else:
+        n_windows = len(trials)
     per_unit = n_windows * preparation.n_bins / 1e6
     choices = []
     for which in ("good", "all"):

@@ -260,8 +260,8 @@ class Session:
         from napari_mtm.recording.spikes import recording_from_spikes
 
         recording = recording_from_spikes(
-            np.asarray(times),
-            np.asarray(clusters),
+            times,
+            clusters,
             regions=regions,
             depths=depths,
             trials=trials,

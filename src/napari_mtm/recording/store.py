@@ -26,7 +26,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from napari_mtm.errors import PreparationError, StoreError
-from napari_mtm.files import reading, replacing
+from napari_mtm.files import is_folder, reading, replacing
 from napari_mtm.recording.session import Session, titled
 from napari_mtm.records import dump, parse
 
@@ -214,7 +214,7 @@ def store_origin(path: Path) -> str:
 
 def store_path(out: Path, name: str) -> Path:
     """Where to write a store: `out` itself, or in the folder `out` under the session's name."""
-    return out / (name.replace(" ", "_").replace("/", "_") + SUFFIX) if out.is_dir() else out
+    return out / (name.replace(" ", "_").replace("/", "_") + SUFFIX) if is_folder(out) else out
 
 
 def is_store(path: Path) -> bool:

@@ -15,6 +15,7 @@ from napari_mtm.recording.trials import column, select_trials, signed_contrast
 
 _EDGE_SPIKES = 20
 _SAME_LENGTH = 0.95
+_MOST_WINDOWS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,11 @@ def _adjoining(recording: Recording, probes: Sequence[Probe], preparation: Prepa
     """Cut the whole recording; there is no event, so time runs from each window's start."""
     length = _length(preparation)
     first, n = adjoining(probes, preparation)
+    if n > _MOST_WINDOWS:
+        raise PreparationError(
+            f"{recording.name} has spikes until {first + n * length:g} s, too long for "
+            f"windows of {length:g} s. Its last spike times are wrong, or in another unit than seconds."
+        )
     if n < 1:
         raise PreparationError(
             f"{recording.name} is shorter than one window of {length:g} s; use a shorter window."

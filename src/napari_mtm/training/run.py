@@ -320,7 +320,7 @@ class Run:
         path = self.folder / "checkpoint.safetensors"
         if not path.exists():
             return None
-        texts, tensors = read_tensors(path, TrainingError)
+        texts, tensors = read_tensors(path, "a checkpoint of a training", TrainingError)
         text = texts.get("standing", "")
         if texts.get("checksum") != str(_checksum(text, tensors)):
             raise TrainingError(
