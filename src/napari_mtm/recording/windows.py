@@ -123,8 +123,8 @@ def _adjoining(recording: Recording, probes: Sequence[Probe], preparation: Prepa
     first, n = adjoining(probes, preparation)
     if n > _MOST_WINDOWS:
         raise PreparationError(
-            f"{recording.name} has spikes until {first + n * length:g} s, too long for "
-            f"windows of {length:g} s. Its last spike times are wrong, or in another unit than seconds."
+            f"{recording.name} has spikes until {first + n * length:g} s, too long for windows of "
+            f"{length:g} s. Its last spike times are wrong, or in another unit than seconds."
         )
     if n < 1:
         raise PreparationError(
