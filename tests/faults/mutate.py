@@ -53,17 +53,18 @@ def table(reports: Sequence[Report]) -> str:
 
 def failures(reports: Sequence[Report]) -> str:
     """Return what failed, grouped by what was raised and where, the most frequent first."""
-    groups: dict[tuple[str, str], dict[int, str]] = {}
+    groups: dict[str, dict[int, str]] = {}
     for report in reports:
         for verdict in report.verdicts:
             failure = verdict.failure
             if failure is not None:
-                group = groups.setdefault((failure.kind, failure.place or failure.message), {})
+                where = f" at {failure.place}" if failure.place else f": {failure.message}"
+                group = groups.setdefault(f"{failure.kind}{where}", {})
                 example = f"for example {report.mutant}, look {verdict.look!r}"
                 group.setdefault(report.mutant.number, f"{failure.message}\n      {example}")
     return "\n".join(
-        f"{len(found):5} {kind} at {place}\n      {next(iter(found.values()))}"
-        for (kind, place), found in sorted(groups.items(), key=lambda item: -len(item[1]))
+        f"{len(found):5} {what}\n      {next(iter(found.values()))}"
+        for what, found in sorted(groups.items(), key=lambda item: -len(item[1]))
     )
 
 

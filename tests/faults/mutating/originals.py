@@ -75,7 +75,7 @@ def write_paper_weights(folder: Path) -> None:
 
 
 def write_run(folder: Path) -> None:
-    """Write a run that was stopped, and a comparison."""
+    """Write a run that was stopped, and a comparison; the same whenever and wherever it is."""
     session = waves(trials=24)
 
     def stop(report: Report) -> None:
@@ -85,12 +85,20 @@ def write_run(folder: Path) -> None:
     model = new_model(session, sizes=SMALL, device="cpu")
     with suppress(Cancelled):
         finetune(model, session, folder / RUN, scope="full", settings=SETTINGS, watch=stop)
+    run = Run(folder / RUN)
+    run.about.begun, run.about.environment = "2024-02-03T12:00:00+00:00", {"torch": "2"}
+    run.set_settings(SETTINGS)  # which writes all of it
+    run.set_status(run.status.model_copy(update={"seconds": 1.0}))
+    found = run.checkpoint()
+    assert found is not None
+    tensors, standing = found
+    run.save_checkpoint(tensors, standing.model_copy(update={"seconds": 1.0}))
     scores = {
         who: Interval(value=0.3, low=0.2, high=0.4) for who in ("before", "after", "null", "gain")
     }
     tasks, readouts = dict.fromkeys(SCORES, scores), {"choice": {"after": Interval(value=0.9)}}
     comparison = Comparison(trials=5, started=True, tasks=tasks, readouts=readouts)
-    save_comparison(Run(folder / RUN), comparison)
+    save_comparison(run, comparison)
 
 
 def write_session(folder: Path) -> None:

@@ -227,7 +227,7 @@ def _log(folder: Path) -> Any:
     run = Run(folder / RUN)
     lines, losses, validations = run.log(), run.losses(), run.validations()
     demand(all(isinstance(line, dict) for line in lines), "a line of the log that is no record")
-    demand(all(type(line["step"]) is int for line in lines), "a line of the log of no step")
+    demand(all(type(line.get("step")) is int for line in lines), "a line of the log of no step")
     for scores in (*losses.values(), *validations.values()):
         demand(isinstance(scores, dict), "losses that are no record")
         numbers = all(isinstance(value, float | int) for value in scores.values())

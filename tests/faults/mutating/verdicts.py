@@ -37,11 +37,11 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException, kind: str = "") -> "Failure":
-        lines = str(error).strip().splitlines()
+        lines = str(error).strip().splitlines() or [""]
         return cls(
             kind or type(error).__name__,
             _place(error),
-            (lines[0] if lines else "")[:160],
+            "".join(c if c.isprintable() else repr(c)[1:-1] for c in lines[0][:160]),
             "".join(traceback.format_exception(error, limit=-40))[-12_000:],
         )
 
@@ -90,7 +90,7 @@ def judge(
     if found == expected:
         return Verdict(name, "equal")
     if sealed:
-        failure = Failure("opened with other data", "", f"by {name}, in spite of checksums")
+        failure = Failure("opened with other data", "", f"in spite of checksums, by look {name!r}")
         return Verdict(name, "failure", failure)
     return Verdict(name, "consistent")
 
@@ -106,6 +106,7 @@ def wrong_with(text: str) -> str:
     found: Mapping[str, bool] = {
         "empty": not text.strip(),
         "a traceback": "Traceback" in text,
+        "an address in memory": " at 0x" in text,
         "too many lines": len(text.strip().splitlines()) > _MOST_LINES,
         "too many sentences": len(_SENTENCE_ENDS.findall(text)) > _MOST_SENTENCES,
         "too long": len(text) > _MOST_CHARACTERS,

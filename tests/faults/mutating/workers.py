@@ -156,7 +156,7 @@ class _Worker:
         self._process.join()
         self._last_words.seek(0)
         words = self._last_words.read().decode(errors="replace")
-        late = late or words.startswith("Timeout")
+        late = late or "Timeout (" in words
         how = "no answer" if late else _how_it_died(self._process.exitcode or 0)
         failure = Failure(how, place_of_dead(words), "the process is gone", words[-12_000:])
         return Report(self._mutant, [Verdict("", "failure", failure)], self._limits.seconds)
