@@ -5,6 +5,8 @@ sentences. The window shows it as a notification, the command line prints it
 and exits with 2.
 """
 
+import re
+
 
 class MtmError(Exception):
     """Base of all errors that napari-mtm raises on purpose."""
@@ -43,6 +45,7 @@ def in_short(problem: object) -> str:
 
     That is its first line, printable and of at most 160 characters, or the error's name.
     """
-    first = next(iter(str(problem).strip().splitlines()), "")[:160]
+    first = next(iter(str(problem).strip().splitlines()), "")
+    first = re.sub(r" at 0x[0-9a-f]+", "", " ".join(first[:1000].split()))[:160]
     printable = "".join(c if c.isprintable() else "?" for c in first)
     return printable.rstrip(". ") or type(problem).__name__

@@ -296,11 +296,25 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(alf):
         read(alf)
 
 
+def test_depths_and_rates_that_cannot_be_are_not_known(alf):
+    np.save(sorting(alf) / "clusters.depths.npy", [np.inf, 60.0, -np.inf, 140.0, np.nan])
+    edit_table(sorting(alf) / "clusters.metrics.pqt", firing_rate=[np.inf, -1.0, 3.0, np.nan, 7.0])
+    units = read(alf).probes[0].units
+    assert units["depth"].isna().tolist() == [True, False, True, False, True]
+    measured = mean_rates(read(alf).probes[0])
+    assert units["firing_rate"].tolist() == pytest.approx([*measured[:2], 3.0, measured[3], 7.0])
+
+
+def mean_rates(probe) -> list[float]:
+    seconds = probe.times.max() - probe.times.min()
+    return [(probe.clusters == k).sum() / seconds for k in range(5)]
+
+
 # Channels and sites
 
 
 def test_a_cluster_on_no_channel_lies_nowhere_known(alf):
-    np.save(sorting(alf) / "clusters.channels.npy", np.array([0, -1, 4, 6, -1]))
+    np.save(sorting(alf) / "clusters.channels.npy", np.array([0, -1, 4, 6, -(2**62)]))
     (sorting(alf) / "clusters.depths.npy").unlink()
     recording = read(alf)
     units = recording.probes[0].units

@@ -288,14 +288,15 @@ class _Reader:
             self._note_length(name, "clusters.depths", len(depth), n)
             depth = None
         label, rate = self._metrics(name, collection, ids)
+        height = places.depth if depth is None else depth[ids].astype(np.float64)
         return pd.DataFrame(
             {
                 "uuid": self._uuids(name, collection, ids, n),
                 "region": places.region,
                 "acronym": places.acronym,
-                "depth": places.depth if depth is None else depth[ids].astype(np.float64),
+                "depth": np.where(np.isfinite(height), height, np.nan),
                 "label": label,
-                "firing_rate": rate,
+                "firing_rate": np.where(np.isfinite(rate) & (rate >= 0), rate, np.nan),
             },
             index=ids,
         )
@@ -498,6 +499,11 @@ def _array(path: Path) -> npt.NDArray[Any]:
 def _mapped(path: Path) -> npt.NDArray[Any]:
     from numpy.lib.format import open_memmap
 
+    with path.open("rb") as file:
+        start, size = file.read(12), path.stat().st_size
+    # Of later versions four bytes tell how long the header is, and numpy makes room for as much.
+    if start[6:7] in (b"\x02", b"\x03") and int.from_bytes(start[8:], "little") > size:
+        raise ValueError("its header is longer than the file")
     return open_memmap(path, mode="r")
 
 

@@ -73,12 +73,13 @@ class Sites:
         A channel below 0 is none: where its cluster lies is not known.
         """
         nowhere = channel < 0
+        row = np.where(nowhere, 0, channel)
         depth = np.full(len(channel), np.nan)
         if self.coordinates is not None:
-            depth = np.where(nowhere, np.nan, self.coordinates[channel, 1].astype(np.float64))
+            depth = np.where(nowhere, np.nan, self.coordinates[row, 1].astype(np.float64))
         if self.atlas_ids is None:
             return Places([UNKNOWN] * len(channel), [UNKNOWN] * len(channel), depth), []
-        ids = np.where(nowhere, np.nan, self.atlas_ids[channel].astype(np.float64))
+        ids = np.where(nowhere, np.nan, self.atlas_ids[row].astype(np.float64))
         known, index = np.unique(ids, return_inverse=True)
         acronyms, beryl = (np.array(names, dtype=object) for names in locate(known))
         missing = set(ids[~nowhere]) & set(known[acronyms == UNKNOWN])

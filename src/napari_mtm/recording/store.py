@@ -18,12 +18,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from napari_mtm.errors import PreparationError, StoreError
 from napari_mtm.files import is_folder, reading, replacing
@@ -64,6 +64,12 @@ class _Column(BaseModel):
     name: str
     array: str | None = None
     texts: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if (self.array is None) == (self.texts is None):
+            raise ValueError(f"column {self.name[:40]!r} must be an array or texts")
+        return self
 
 
 class _Tensor(BaseModel):

@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from safetensors.torch import save
 from torch import Tensor
 
@@ -69,6 +69,11 @@ class Taught(_Record):
     trials: int
 
 
+def _a_time(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
 class About(_Record):
     """What was asked of a run; `weights` says where those that it began with can be loaded."""
 
@@ -78,7 +83,7 @@ class About(_Record):
     settings: Settings
     scope: Scope = "full"
     sessions: list[Taught]
-    begun: str
+    begun: Annotated[str, AfterValidator(_a_time)]
     weights: str | None = None
     environment: dict[str, str]
 
@@ -305,7 +310,11 @@ class Run:
 
     def forget_comparison(self) -> None:
         """Remove scores of weights that training goes on from."""
-        (self.folder / COMPARISON).unlink(missing_ok=True)
+        path = self.folder / COMPARISON
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"Cannot remove {path}: {in_short(error)}.") from None
 
     def save_checkpoint(self, tensors: Mapping[str, Tensor], standing: Standing) -> None:
         """Keep what training goes on from."""

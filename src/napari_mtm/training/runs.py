@@ -1,11 +1,12 @@
 """The runs that are kept of a session: found, looked at, copied."""
 
+import shutil
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from napari_mtm.errors import TrainingError
-from napari_mtm.files import replacing
+from napari_mtm.files import reading, replacing
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.store import save_session, store_of
 from napari_mtm.training.comparison import Comparison, comparison_of
@@ -71,6 +72,6 @@ def export(run: Path, path: Path) -> None:
     They can be loaded anywhere; raises StoreError where they cannot be written.
     """
     best = run / "best.safetensors"
-    weights = (best if best.exists() else run / "start.safetensors").read_bytes()
-    with replacing(path) as file:
-        file.write(weights)
+    weights = best if best.exists() else run / "start.safetensors"
+    with reading(weights, TrainingError) as source, replacing(path) as file:
+        shutil.copyfileobj(source, file)
