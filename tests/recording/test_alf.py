@@ -19,6 +19,7 @@ from napari_mtm.errors import SourceError
 from napari_mtm.recording.alf import (
     FolderFiles,
     find,
+    holds_session,
     is_eid,
     parse,
     session_name,
@@ -265,6 +266,22 @@ def test_sessions_in_a_part_of_a_cache(alf, monkeypatch):
     assert sessions_below(alf / "alf" / "_ibl_trials.table.pqt") == []
     monkeypatch.chdir(subject)
     assert [p.absolute() for p in sessions_below(Path())] == [alf]
+
+
+def test_whether_a_folder_holds_a_session(alf, tmp_path):
+    date, subject, subjects, lab, cache = alf.parents[:5]
+    sorting = alf / "alf" / "probe00" / "pykilosort"
+    assert all(map(holds_session, (alf, date, subject, subjects, lab, cache, sorting)))
+    foreign = tmp_path / "pictures"
+    (foreign / "deep").mkdir(parents=True)
+    (foreign / "spikes.tif").touch()
+    (foreign / "deep" / "spikes.times.npy").touch()  # it may lie below millions of others
+    assert not any(map(holds_session, (foreign, sorting / "spikes.times.npy", tmp_path / "none")))
+    shutil.copytree(alf, date / "003")
+    assert holds_session(date / "003")
+    assert not holds_session(date)  # which of the two?
+    (date / "003" / "alf" / "probe00" / "pykilosort" / "spikes.times.npy").unlink()
+    assert not holds_session(date / "003")
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense"])

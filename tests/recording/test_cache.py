@@ -9,8 +9,6 @@ import pytest
 
 from napari_mtm import open_session
 from napari_mtm.recording import cache
-from napari_mtm.recording.alf import FolderFiles
-from napari_mtm.recording.preparation import Preparation
 
 
 def test_the_second_opening_uses_the_cache(own_cache, alf, monkeypatch):
@@ -78,14 +76,6 @@ def test_clear_frees_what_was_not_used_lately(own_cache, alf):
     assert [e.path for e in cache.entries()] == [new.path]
     cache.clear()
     assert cache.entries() == []
-
-
-def test_an_entry_is_known_before_it_is_opened(own_cache, alf):
-    files = FolderFiles(alf)
-    assert not cache.holds(files, Preparation())
-    open_session(alf)
-    assert cache.holds(files, Preparation())
-    assert not cache.holds(files, Preparation(units="all"))
 
 
 def test_the_place_is_the_users_cache_folder(monkeypatch):

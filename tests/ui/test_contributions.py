@@ -1,7 +1,8 @@
-"""What napari calls: the reader for stores and folders, and the sample."""
+"""What napari calls: the reader for stores, which claims nothing else, and the sample."""
 
 import numpy as np
 import pytest
+from npe2 import PluginManager
 
 from napari_mtm import open_session, save_session
 from napari_mtm.ui.contributions import get_reader, open_sample
@@ -9,26 +10,57 @@ from napari_mtm.ui.coordinator import coordinator_of
 from napari_mtm.ui.raster import RasterData
 
 
-def test_the_reader_takes_stores_and_session_folders_only(sample, alf, tmp_path):
+@pytest.fixture
+def plugins():
+    """What is installed, napari's own readers among it, as napari finds it."""
+    found = PluginManager()
+    found.discover()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "readers"),
+    [
+        ("picture.png", ["napari"]),
+        ("stack.tif", ["napari"]),
+        ("array.npy", ["napari"]),
+        ("table.csv", ["napari"]),
+        ("notes.txt", []),
+        ("no suffix", []),
+        ("session.mtm", ["napari-mtm"]),
+        ("lab 2024-02-03_002.MTM", ["napari-mtm"]),
+    ],
+)
+def test_files_have_one_reader_and_stores_have_ours(plugins, tmp_path, name, readers):
+    (tmp_path / name).touch()
+    path = str(tmp_path / name)
+    assert [r.plugin_name for r in plugins.iter_compatible_readers([path])] == readers
+
+
+def test_folders_are_not_ours_to_read(plugins, alf, tmp_path):
+    """Else napari would ask for each of them: it takes folders itself."""
+    (tmp_path / "stack").mkdir()
+    for folder in (alf, alf.parent, tmp_path / "stack"):
+        readers = plugins.iter_compatible_readers([str(folder)])
+        assert [r.plugin_name for r in readers] == ["napari"]
+
+
+def test_the_reader_takes_stores_only(sample, alf, tmp_path):
     store = tmp_path / "any name"
     save_session(sample, store)
-    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
-    (tmp_path / "folder").mkdir()
+    (tmp_path / "other.mtm").write_bytes(b"of another program")
     assert get_reader(str(store)) is not None
-    assert get_reader(str(alf)) is not None
-    assert get_reader(str(tmp_path / "picture.png")) is None
-    assert get_reader(str(tmp_path / "folder")) is None
+    assert get_reader(str(tmp_path / "other.mtm")) is None
+    assert get_reader(str(alf)) is None
     assert get_reader(str(tmp_path / "none")) is None
     assert get_reader([str(store)]) is None
 
 
-@pytest.mark.parametrize("kind", ["store", "folder"])
-def test_reading_without_a_window_gives_the_raster(kind, alf, tmp_path, own_cache, viewer):
+def test_reading_without_a_window_gives_the_raster(alf, tmp_path, own_cache, viewer):
     session = open_session(alf)
-    path = tmp_path / "store"
+    path = tmp_path / "session.mtm"
     save_session(session, path)
-    source = str(path if kind == "store" else alf)
-    ((data, keywords, layer_type),) = get_reader(source)(source)
+    ((data, keywords, layer_type),) = get_reader(str(path))(str(path))
     assert layer_type == "image"
     assert isinstance(data, RasterData)
     coordinator = coordinator_of(viewer)

@@ -1,15 +1,14 @@
-"""In a real napari window: the frame, the mouse, dropping, themes, two viewers, closing."""
+"""In a real napari window: the frame, the mouse, themes, two viewers, closing."""
 
 import gc
 
 import numpy as np
 import pytest
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from qtpy.QtGui import QDropEvent
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication, QWidget
 
-from napari_mtm import Session, save_session
+from napari_mtm import Session
 from napari_mtm.ui.coordinator import Hover, coordinator_of
 from napari_mtm.ui.frame import HoverLabel
 from napari_mtm.ui.session_dock import show_dock
@@ -212,42 +211,6 @@ def test_too_many_rows_for_the_pixels_is_said(viewer, dock, qtbot):
     assert coordinator.row_pixels > 1
     QApplication.processEvents()
     assert dock.frame.events.grab().toImage() != plain
-
-
-def drop(viewer, path) -> None:
-    data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(str(path))])
-    event = QDropEvent(
-        QPointF(50, 50),
-        Qt.DropAction.CopyAction,
-        data,
-        Qt.MouseButton.LeftButton,
-        Qt.KeyboardModifier.NoModifier,
-    )
-    viewer.window._qt_viewer.dropEvent(event)
-
-
-def test_dropping_a_store_opens_it(viewer, sample, tmp_path):
-    save_session(sample, tmp_path / "sample.mtm")
-    drop(viewer, tmp_path / "sample.mtm")
-    assert coordinator_of(viewer).session == sample
-
-
-def test_dropping_a_session_folder_prepares_it_in_the_background(
-    viewer, alf, own_cache, qtbot, monkeypatch
-):
-    # napari reads folders of images itself, so it asks which of the two is meant.
-    from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
-
-    monkeypatch.setattr(QtReaderDialog, "get_user_choices", lambda self: ("napari-mtm", False))
-    drop(viewer, alf)
-    coordinator = coordinator_of(viewer)
-    assert coordinator.session is None  # napari is not kept waiting
-    qtbot.waitUntil(lambda: coordinator.session is not None)
-    assert coordinator.session.name == "MOUSE 2024-02-03 002"
-    viewer.layers.clear()
-    drop(viewer, alf)  # prepared by now
-    assert coordinator.session is not None
 
 
 def test_the_sample_from_the_menu(viewer, sample):

@@ -134,6 +134,23 @@ def sessions_below(folder: Path) -> list[Path]:
     )
 
 
+def holds_session(folder: Path) -> bool:
+    """Whether a folder is a session, or holds a single one, by the names of a few of its files.
+
+    Of a folder without sessions of ALF's form below it, only the files at its top are looked at: it
+    may be any folder, of any size.
+    """
+    if not folder.is_dir():
+        return False
+    sessions = sessions_below(folder) or [folder]
+    if len(sessions) > 1:
+        return False
+    alf = sessions[0] / "alf"
+    files = alf.rglob("*.*.*") if alf.is_dir() else sessions[0].glob("*.*.*")
+    datasets = (parse(file.name) for file in files)
+    return any(d is not None and (d.object, d.attribute) == ("spikes", "times") for d in datasets)
+
+
 def session_name(path: str) -> str:
     """Subject, date and number of a session path; the last part of any other path."""
     match = _SESSION_PATH.search(path)

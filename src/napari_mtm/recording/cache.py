@@ -51,11 +51,6 @@ def key(files: SessionFiles, preparation: Preparation) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def holds(files: SessionFiles, preparation: Preparation) -> bool:
-    """Whether there is an entry for a source and a preparation."""
-    return (folder() / (key(files, preparation) + SUFFIX)).is_file()
-
-
 def load(name: str) -> Session | None:
     """Open an entry; None where there is none, or where it is damaged and was removed."""
     path = folder() / (name + SUFFIX)

@@ -4,49 +4,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_mtm.errors import MtmError
-from napari_mtm.recording import cache
-from napari_mtm.recording.opening import SAMPLE, find_files, open_session
-from napari_mtm.recording.preparation import Preparation
+from napari_mtm.recording.opening import SAMPLE, open_session
 from napari_mtm.recording.store import is_store
 
 if TYPE_CHECKING:
     from napari.types import LayerData
 
-NOTHING: "list[LayerData]" = [(None,)]  # type: ignore[list-item]
-"""What a reader returns when there is no layer to add."""
 
-
-def get_reader(path: str | list[str]) -> "Callable[[Any], list[LayerData]] | None":
-    """Return a reader for prepared stores and ALF session folders, None for anything else."""
-    if isinstance(path, list):
+def get_reader(path: str | list[str]) -> "Callable[[str], list[LayerData]] | None":
+    """Return a reader for a prepared store, None for anything else."""
+    if isinstance(path, list) or not is_store(Path(path)):
         return None
-    place = Path(path)
-    if place.is_file():
-        return read if is_store(place) else None
-    if not place.is_dir():
-        return None
-    try:
-        files = find_files(place)
-    except MtmError:
-        return None
-    return read if any(d.object == "spikes" for d in files.datasets) else None
-
-
-def read(path: str) -> "list[LayerData]":
-    """Read a session as a raster layer.
-
-    What is prepared already opens at once. Anything else is prepared off the Qt
-    thread where there is a window to say so, and shown there when it is ready.
-    """
-    viewer = _viewer_with_window()
-    if viewer is not None and not _is_prepared(Path(path)):
-        from napari_mtm.ui.open_dialog import Request
-        from napari_mtm.ui.session_dock import open_in_dock
-
-        open_in_dock(viewer, Request(str(path), None, Preparation()))
-        return NOTHING
-    return _as_layers(path)
+    return _as_layers
 
 
 def open_sample() -> "list[LayerData]":
@@ -78,10 +47,6 @@ def _as_layers(source: str) -> "list[LayerData]":
         coordinator_of(viewer)  # adopts the layer when napari adds it
         data, keywords = raster(session, viewer)
     return [(data, keywords, "image")]
-
-
-def _is_prepared(path: Path) -> bool:
-    return is_store(path) or cache.holds(find_files(path), Preparation())
 
 
 def _viewer_with_window() -> Any:

@@ -1,6 +1,7 @@
 """The session dock: what is open, how its raster is drawn, what lies under the cursor."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ from napari_mtm.recording.session import Session
 from napari_mtm.recording.store import is_store, open_store
 from napari_mtm.ui.coordinator import Coordinator, Hover, coordinator_of
 from napari_mtm.ui.docks import show_docks
-from napari_mtm.ui.frame import CanvasFrame, frame_around
+from napari_mtm.ui.dropping import take_folders
+from napari_mtm.ui.frame import CanvasFrame, find_canvas, frame_around
 from napari_mtm.ui.jobs import Jobs
 from napari_mtm.ui.open_dialog import OpenDialog, Request
 from napari_mtm.ui.part_scores import hover_line
@@ -107,11 +109,14 @@ class SessionDock(QWidget):
             show_docks(viewer)
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """Put the frame around the canvas of the window that the dock is in."""
+        """Put the frame around the canvas of the window that the dock is in, and take its drops."""
         super().showEvent(event)
         window = self.window()
         if self.frame is None and isinstance(window, QMainWindow):
             self.frame = frame_around(self.coordinator, window)
+            canvas = find_canvas(window)
+            if canvas is not None:
+                take_folders(canvas, partial(_open_dropped, self.coordinator))
 
     def _lay_out(self) -> None:
         top = QHBoxLayout()
@@ -335,6 +340,11 @@ def _boxed(title: str, part: QWidget) -> QGroupBox:
     layout = QVBoxLayout(box)
     layout.addWidget(part)
     return box
+
+
+def _open_dropped(coordinator: Coordinator, folder: Path) -> None:
+    """Open a session folder in the dock that is there by then."""
+    open_in_dock(coordinator.viewer, Request(str(folder), None, Preparation()))
 
 
 def open_in_dock(viewer: Any, request: Request) -> None:
