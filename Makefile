@@ -40,6 +40,6 @@ $(VENV)/app: $(VENV)/python-ready $(SETUP)
 	@touch $@
 
 $(VENV)/dev: $(VENV)/app $(SETUP)
-	$(PIP) --editable ".[all,dev]"
+	$(PIP) --editable ".[all,ibl,dev]"
 	tools/setup.sh screen
 	@touch $@

@@ -1,5 +1,6 @@
 """What ships: the manifest, the sample in the wheel, and nothing that it should not."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import zipfile
 
 import pytest
 from npe2 import PluginManifest
+from packaging.requirements import Requirement
 
 from tests.conftest import ROOT
 
@@ -31,6 +33,35 @@ def test_core_dependencies_bring_no_qt():
     assert not names & {"pyqt5", "pyqt6", "pyside2", "pyside6", "ibllib"}
     assert "napari" in names
     assert not [d for d in project["dependencies"] if d.startswith("napari[")]
+
+
+def brought_by(extra: str) -> set[str]:
+    """What an extra installs, with the extras that it is made of."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    found = set()
+    for requirement in map(Requirement, extras[extra]):
+        if requirement.name == "napari-mtm":
+            found.update(*map(brought_by, requirement.extras))
+        else:
+            found.add(f"{requirement.name}[{','.join(requirement.extras)}]")
+    return found
+
+
+def test_all_extras_bring_one_qt_which_napari_supports():
+    assert brought_by("all") == {"napari[pyqt6]", "h5py[]", "matplotlib[]"}
+    assert brought_by("ibl") == {"ibllib[]"}  # which brings PyQt5
+
+
+@pytest.mark.parametrize(("target", "installed"), [("run", False), ("test", True)])
+def test_the_tests_have_ibllib_and_the_program_has_not(target, installed, tmp_path):
+    make = ["make", "--dry-run", target, f"VENV={tmp_path / 'none'}"]
+    done = subprocess.run(make, capture_output=True, text=True, check=True, cwd=ROOT)
+    asked = re.findall(r'--editable "\.\[(.*)\]"', done.stdout)
+    wanted = set().union(*(brought_by(name) for extras in asked for name in extras.split(",")))
+    assert "napari[pyqt6]" in wanted
+    assert ("ibllib[]" in wanted) == installed
 
 
 def test_the_wheel_holds_the_sample_and_works_alone(tmp_path):
