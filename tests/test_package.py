@@ -4,8 +4,12 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
+from email import message_from_string
+from email.message import Message
+from pathlib import Path
 
 import pytest
 from npe2 import PluginManifest
@@ -64,22 +68,84 @@ def test_the_tests_have_ibllib_and_the_program_has_not(target, installed, tmp_pa
     assert ("ibllib[]" in wanted) == installed
 
 
-def test_the_wheel_holds_the_sample_and_works_alone(tmp_path):
-    """Unpacked where there is no checkout, the sample is found inside the package."""
-    pytest.importorskip("hatchling.build", reason="hatchling is not installed")
-    source = tmp_path / "source"
-    shutil.copytree(
-        ROOT, source, symlinks=True, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__")
-    )
-    code = "import hatchling.build as b, sys; print(b.build_wheel(sys.argv[1]))"
+def build(what: str, source: Path, out: Path) -> Path:
+    """Build a "wheel" or an "sdist" of a source tree, and return it."""
+    code = f"import hatchling.build as b, sys; print(b.build_{what}(sys.argv[1]))"
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)],
+        [sys.executable, "-c", code, str(out)],
         capture_output=True,
         text=True,
         check=True,
         cwd=source,
     )
-    wheel = tmp_path / done.stdout.strip().splitlines()[-1]
+    return out / done.stdout.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    """A copy of the checkout."""
+    pytest.importorskip("hatchling.build", reason="hatchling is not installed")
+    left_out = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache")
+    copy = tmp_path_factory.mktemp("built") / "source"
+    return shutil.copytree(ROOT, copy, symlinks=True, ignore=left_out)
+
+
+@pytest.fixture(scope="module")
+def wheel(source) -> Path:
+    return build("wheel", source, source.parent)
+
+
+def metadata_of(wheel: Path) -> Message:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+        return message_from_string(archive.read(name).decode())
+
+
+def links_of(page: str) -> list[str]:
+    """Where links and pictures of a page point to, in Markdown or in HTML."""
+    markdown = re.findall(r"\]\(\s*([^)\s]+)", page)
+    named = re.findall(r"^\s*\[[^\]]+\]:\s*(\S+)", page, flags=re.MULTILINE)
+    html = re.findall(r"""(?:src|href)\s*=\s*["']?([^"'\s>]+)""", page)
+    return [*markdown, *named, *html]
+
+
+def test_the_package_says_where_the_project_is(wheel):
+    urls = dict(line.split(", ") for line in metadata_of(wheel).get_all("Project-URL"))
+    assert set(urls) == {"Homepage", "Source", "Issues", "Documentation", "Changelog"}
+    assert all(url.startswith(urls["Source"]) for url in urls.values())
+    assert urls["Source"].startswith("https://")
+
+
+def test_links_and_pictures_of_the_packages_page_lead_somewhere(wheel):
+    """On a package index nothing lies beside the page."""
+    metadata = metadata_of(wheel)
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    page, readme = metadata.get_payload(), (ROOT / "README.md").read_text()
+    links, written = links_of(page), links_of(readme)
+    assert all(link.startswith("https://") for link in links)
+    at = dict(line.split(", ") for line in metadata.get_all("Project-URL"))["Source"]
+    for there, here in zip(links, written, strict=True):
+        if not here.startswith("https://"):
+            assert (ROOT / here).exists()
+            kind = "raw" if here.endswith(".png") else "blob"
+            assert there == f"{at}/{kind}/HEAD/{here}"
+    assert sum("/raw/" in link for link in links) == 7
+    without = r"\]\([^)]+\)"
+    assert re.sub(without, "", page).strip() == re.sub(without, "", readme).strip()
+
+
+def test_the_source_distribution_builds_the_same(source, wheel, tmp_path):
+    with tarfile.open(build("sdist", source, tmp_path)) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (unpacked,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    again = build("wheel", unpacked, tmp_path)
+    assert metadata_of(again).as_string() == metadata_of(wheel).as_string()
+    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(again) as other:
+        assert sorted(one.namelist()) == sorted(other.namelist())
+
+
+def test_the_wheel_holds_the_sample_and_works_alone(wheel, tmp_path):
+    """Unpacked where there is no checkout, the sample is found inside the package."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         archive.extractall(tmp_path / "site")
