@@ -15,7 +15,6 @@ from napari_mtm.recording.session import Session
 from napari_mtm.ui.cells import USUAL
 from napari_mtm.ui.docks import show_docks
 from napari_mtm.ui.launch import window
-from napari_mtm.ui.models import load
 from napari_mtm.ui.open_dialog import Request
 from napari_mtm.ui.session_dock import show_dock
 from tests.faults.person import CTRL, LEFT, PLAIN, RIGHT, SHIFT, Person, settle, wait_until
@@ -247,7 +246,7 @@ def choose_a_baseline(person: Person) -> None:
 def change_the_model(person: Person) -> None:
     """Ask other weights."""
     if person.chance.random() < 0.3:
-        load(person.coordinator, person.chance.choice(("sample", "pretrained")))
+        person.coordinator.models.choose(person.chance.choice(("sample", "pretrained")))
 
 
 # -- what is shown -----------------------------------------------------------------------

@@ -12,6 +12,7 @@ from napari_mtm import Mask
 from napari_mtm.ui.coordinator import coordinator_of
 from napari_mtm.ui.docks import show_docks
 from napari_mtm.ui.session_dock import show_dock
+from tests.ui.test_predict_dock import another
 from tests.ui.waiting import until
 
 
@@ -117,3 +118,21 @@ def test_a_closed_window_leaves_nothing_running(viewer, live, found_first):
     if found_first:
         gc.collect()  # before Qt deletes it
     until(lambda: not any(t.name.startswith("napari-mtm") for t in threading.enumerate()))
+
+
+def test_docks_that_were_closed_hear_no_more_and_open_as_things_are(viewer, live, sample):
+    for session, source in ((sample, "sample"), (None, "sample"), (another(sample), "pretrained")):
+        for name in names(viewer):
+            viewer.window.dock_widgets[name].parent().destroyOnClose()  # as its button does
+            QApplication.processEvents()
+        assert names(viewer) == []
+        if session is None:
+            live.close()
+        else:
+            live.show(session)
+        show_docks(viewer)
+        until(lambda source=source: live.live.source == source and not live.live.stale)
+        predict = viewer.window.dock_widgets["Predict (napari-mtm)"]
+        assert predict.closed.isHidden() == (session is not None)
+        for panel in (predict.hide_panel, predict.score_panel, predict.model_panel):
+            assert panel.isHidden() == (session is None)

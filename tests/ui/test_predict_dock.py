@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QMessageBox
+from qtpy.QtWidgets import QFileDialog, QMessageBox
 
-from napari_mtm import Mask, Session
+from napari_mtm import Mask, Session, load_model, save_model
 from napari_mtm.ui.predict_dock import PredictDock
 from tests.going import until_gone
 from tests.ui.tables import cells
@@ -338,6 +338,13 @@ def another(session) -> Session:
     return Session.from_counts(session.counts[:, :, :9], session.units["region"][:9], id="another")
 
 
+def choose(dock, model: str) -> None:
+    """Choose a model in the menu."""
+    menu = dock.model_panel.model_button.menu()
+    (action,) = (action for action in menu.actions() if action.text() == model)
+    action.trigger()
+
+
 def test_each_session_is_asked_of_the_model_that_suits_it(asked, coordinator, sample):
     live = coordinator.live
     assert live.source == "sample"
@@ -349,15 +356,82 @@ def test_each_session_is_asked_of_the_model_that_suits_it(asked, coordinator, sa
 
 def test_a_model_that_a_person_chose_stays(asked, coordinator, sample):
     live = coordinator.live
-    (pretrained,) = (
-        a for a in asked.model_panel.model_button.menu().actions() if a.text().startswith("Pre")
-    )
-    pretrained.trigger()
+    choose(asked, "Pretrained on simulated animals")
     until(lambda: live.source == "pretrained" and live.answer is not None)
     coordinator.show(another(sample))
     coordinator.show(sample)
     until(lambda: live.answer is not None and not live.loading)
     assert live.source == "pretrained"
+
+
+@pytest.fixture
+def docks(qapp, coordinator, viewer):
+    """A dock, held by nobody else, as one in a window; its model answered."""
+    held = [PredictDock(viewer)]
+    until(lambda: coordinator.live.answer is not None)
+    yield held
+    coordinator.live.close()
+
+
+def close(docks) -> None:
+    gone = ref(docks.pop())
+    until_gone(gone)
+
+
+def reopen(docks, viewer) -> None:
+    close(docks)
+    docks.append(PredictDock(viewer))
+
+
+def test_the_model_follows_the_session_however_often_the_dock_is_closed(
+    docks, coordinator, viewer, sample
+):
+    live, other = coordinator.live, another(sample)
+    for session, source in ((other, "pretrained"), (sample, "sample"), (other, "pretrained")):
+        reopen(docks, viewer)
+        coordinator.show(session)
+        until(lambda source=source: live.source == source and live.answer is not None)
+    close(docks)
+    coordinator.show(sample)  # while there is none
+    until(lambda: live.source == "sample" and live.answer is not None)
+
+
+def test_a_model_that_a_person_chose_stays_when_the_dock_is_opened_again(
+    docks, coordinator, viewer, sample
+):
+    live = coordinator.live
+    choose(docks[0], "Pretrained on simulated animals")
+    until(lambda: live.source == "pretrained" and live.answer is not None)
+    coordinator.show(another(sample))  # which it suits
+    reopen(docks, viewer)
+    coordinator.show(sample)  # which it does not
+    until(lambda: live.answer is not None and not live.loading)
+    assert live.source == "pretrained"
+    assert docks[0].model_panel.model_button.text() == "Pretrained on simulated animals"
+
+
+def test_weights_of_a_file_stay(docks, coordinator, viewer, sample, tmp_path, monkeypatch):
+    live, file = coordinator.live, str(tmp_path / "mine.safetensors")
+    save_model(load_model("pretrained"), tmp_path / "mine.safetensors")
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (file, ""))
+    choose(docks[0], "Open weights…")
+    until(lambda: live.source == file and live.answer is not None)
+    reopen(docks, viewer)
+    coordinator.show(another(sample))
+    until(lambda: live.answer is not None and not live.loading)
+    assert live.source == file
+    assert docks[0].model_panel.model_button.text() == "mine"
+
+
+def test_a_choice_that_cannot_be_loaded_is_none(asked, coordinator, sample, tmp_path, monkeypatch):
+    live, shown = coordinator.live, []
+    monkeypatch.setattr("napari_mtm.ui.live.report", shown.append)
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "no"), ""))
+    choose(asked, "Open weights…")
+    until(lambda: bool(shown))
+    assert live.source == "sample"
+    coordinator.show(another(sample))
+    until(lambda: live.source == "pretrained" and live.answer is not None)
 
 
 def test_a_session_that_the_model_does_not_fit(asked, coordinator, viewer):

@@ -23,6 +23,7 @@ from napari_mtm.ui.geometry import View
 from napari_mtm.ui.keys import bind
 from napari_mtm.ui.live import Live
 from napari_mtm.ui.mask_editor import MaskEditor
+from napari_mtm.ui.models import Models
 from napari_mtm.ui.numbers import rate
 from napari_mtm.ui.pointing import Pointing
 from napari_mtm.ui.raster import RasterData, raster_style, row_height
@@ -95,6 +96,7 @@ class Coordinator:
         self.cells = Cells(self)
         self.live = Live(self)
         self.finetuning = Finetuning(self)
+        self.models = Models(self)
         self._pointing = Pointing(self)
         bind(self, viewer)
         for layer in viewer.layers:

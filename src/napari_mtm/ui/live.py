@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakMethod, finalize
 
 from psygnal import Signal
@@ -45,6 +45,16 @@ _WHOLE = "test trials"
 _READOUTS = "readouts"
 
 
+class Origin(NamedTuple):
+    """How a model is called, and where another process can load it.
+
+    That is a file, or the name of shipped weights; empty where it is not to be had.
+    """
+
+    name: str
+    source: str
+
+
 class Live:
     """Asks an engine what stands behind the mask, and keeps the newest answer."""
 
@@ -75,7 +85,7 @@ class Live:
         self._pending = False
         self._seen: dict[int, Traces] = {}  # what is decoded of test trials with nothing hidden
         self._load: Load | None = None
-        self._names: dict[Load, tuple[str, str]] = {}  # of models that are on their way
+        self._names: dict[Load, Origin] = {}  # of models that are on their way
         self.model: Model | None = None
         self.name = self.source = ""
         self.doing = ""
@@ -97,6 +107,13 @@ class Live:
         return self._load is not None
 
     @property
+    def newest(self) -> Origin | None:
+        """The model that is on its way, or else the one that is there."""
+        if self._load is not None:
+            return self._names[self._load]
+        return None if self.model is None else Origin(self.name, self.source)
+
+    @property
     def stale(self) -> bool:
         """Whether what is shown is not what was asked for last."""
         return self._wanted is not None
@@ -115,12 +132,9 @@ class Live:
         return self._engine.dropped if self._engine is not None else 0
 
     def use(self, load: Load, name: str = "a model", source: str = "") -> None:
-        """Load a model off the Qt thread, and ask it from then on.
-
-        `source` is where another process can load it: a file, or the name of shipped weights.
-        """
+        """Load a model off the Qt thread, and ask it from then on; its `Origin` is told with it."""
         engine = self._started()
-        self._load, self._names[load] = load, (name, source)
+        self._load, self._names[load] = load, Origin(name, source)
         self.doing = f"Loading: {name}…"
         engine.use(load)
         self.status_changed.emit()

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QGroupBox, QHBoxLayout, QMenu
 from napari_mtm.live.engine import Answer
 from napari_mtm.ui.cells import USUAL, CellName
 from napari_mtm.ui.coordinator import Coordinator
-from napari_mtm.ui.models import NAMES, fitting, load
+from napari_mtm.ui.models import NAMES
 from napari_mtm.ui.parts import button, text
 
 if TYPE_CHECKING:
@@ -24,11 +24,10 @@ class ModelPanel(QGroupBox):
     def __init__(self, coordinator: Coordinator) -> None:
         super().__init__("Model")
         self._coordinator = coordinator
-        self._fitting = ""  # which model was loaded because it suits the session
         self.model_button = button("model", "Choose a model", "Which weights are asked")
         menu = QMenu(self.model_button)
         for source, name in NAMES.items():
-            menu.addAction(name, partial(self._choose, source))
+            menu.addAction(name, partial(coordinator.models.choose, source))
         menu.addAction("Open weights…", self._on_open_weights)
         self.model_button.setMenu(menu)
         self.live = QCheckBox("Live", objectName="live")
@@ -49,6 +48,7 @@ class ModelPanel(QGroupBox):
         rows.addLayout(cells)
         self._connect()
         self._on_session()
+        coordinator.models.begin()
 
     def _connect(self) -> None:
         coordinator, live = self._coordinator, self._coordinator.live
@@ -64,24 +64,6 @@ class ModelPanel(QGroupBox):
         self.setVisible(self._coordinator.session is not None)
         self._on_status()
         self._on_cells()
-        self._load_fitting()
-
-    def _load_fitting(self) -> None:
-        """Load the shipped model that suits the session best, unless a person chose another."""
-        session, live = self._coordinator.session, self._coordinator.live
-        if session is None:
-            return
-        best = fitting(session)
-        if live.model is not None or live.loading:
-            chosen = self._fitting == "" or live.source not in ("", *NAMES)
-            if chosen or self._fitting == best:
-                return
-        self._fitting = best
-        load(self._coordinator, best)
-
-    def _choose(self, source: str) -> None:
-        self._fitting = ""
-        load(self._coordinator, source)
 
     def _on_cells(self) -> None:
         shown = self._coordinator.cells.shown
@@ -104,7 +86,7 @@ class ModelPanel(QGroupBox):
             self, "Open weights", str(Path.home()), "Weights (*.safetensors)"
         )
         if path:
-            self._choose(path)
+            self._coordinator.models.choose(path)
 
 
 def _status(

@@ -1,10 +1,11 @@
-"""Which model a viewer asks: the shipped ones by name, others by path."""
+"""Which model a viewer asks: a shipped one that suits the session, or one that a person chose."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_mtm.live.engine import use_threads
 from napari_mtm.recording.opening import SAMPLE, find_files
+from napari_mtm.ui.live import Origin
 from napari_mtm.ui.preferences import preferences
 
 if TYPE_CHECKING:
@@ -20,17 +21,55 @@ NAMES = {
 """The models that are shipped, and what people call them."""
 
 
-def load(coordinator: "Coordinator", source: str) -> None:
-    """Load a model, by path or "sample" or "pretrained", off the Qt thread and ask it."""
-    chosen = preferences()
+class Models:
+    """Loads the models of one viewer, off the Qt thread, and remembers what a person chose.
 
-    def work() -> "Model":
-        from napari_mtm import load_model
+    As long as a person chose none, the shipped one that suits best follows the session. Other
+    weights, of a file or of a fine-tuning, stay.
+    """
 
-        use_threads(chosen.threads)
-        return load_model(source, device=chosen.device)
+    def __init__(self, coordinator: "Coordinator") -> None:
+        self._coordinator = coordinator
+        self._began = False
+        self._chosen = ""
+        coordinator.session_changed.connect(self._on_session)
 
-    coordinator.live.use(work, NAMES.get(source) or Path(source).stem, source)
+    def begin(self) -> None:
+        """See to it that a model is asked, of this session and of those that follow."""
+        self._began = True
+        self._suit()
+
+    def choose(self, source: str) -> None:
+        """Ask the model that a person chose: "sample", "pretrained", or the path of a file."""
+        self._chosen = source
+        self._load(NAMES.get(source) or Path(source).stem, source)
+
+    def _on_session(self) -> None:
+        if self._began:
+            self._suit()
+
+    def _suit(self) -> None:
+        """Load what is to be asked of the session, unless it is there."""
+        session, newest = self._coordinator.session, self._coordinator.live.newest
+        if session is None:
+            return
+        wanted = newest
+        if newest is None or (newest.source in NAMES and newest.source != self._chosen):
+            best = fitting(session)
+            wanted = Origin(NAMES[best], best)
+        if wanted != newest:
+            self._load(*wanted)
+
+    def _load(self, name: str, source: str) -> None:
+        chosen = preferences()
+
+        def work() -> "Model":
+            from napari_mtm import load_model
+
+            use_threads(chosen.threads)
+            return load_model(source, device=chosen.device)
+
+        self._coordinator.live.use(work, name, source)
 
 
 def fitting(session: "Session") -> str:

@@ -9,7 +9,6 @@ from napari_mtm.training.loop import Report
 from napari_mtm.training.messages import Assignment, News
 from napari_mtm.ui.coordinator import Coordinator
 from napari_mtm.ui.finetune import state, watched
-from napari_mtm.ui.models import load
 from tests.ui.waiting import until
 
 
@@ -92,7 +91,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def ready(qtbot, coordinator: Coordinator) -> Coordinator:
     """The sample and the pretrained model, with an answer."""
-    load(coordinator, "pretrained")
+    coordinator.models.choose("pretrained")
     until(lambda: coordinator.live.answer is not None)
     yield coordinator
     coordinator.end(30.0)

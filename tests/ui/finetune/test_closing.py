@@ -7,7 +7,6 @@ from qtpy.QtWidgets import QApplication, QMessageBox
 from napari_mtm.ui.coordinator import coordinator_of
 from napari_mtm.ui.docks import show_docks
 from napari_mtm.ui.finetune.course import Choices
-from napari_mtm.ui.models import load
 from tests.ui.finetune.conftest import report
 from tests.ui.waiting import until
 
@@ -19,7 +18,7 @@ def training(make_napari_viewer, sample, played, told):
     show_docks(viewer)
     coordinator = coordinator_of(viewer)
     coordinator.show(sample)
-    load(coordinator, "pretrained")
+    coordinator.models.choose("pretrained")
     until(lambda: coordinator.live.source == "pretrained")
     dock = viewer.window.dock_widgets["Fine-tune (napari-mtm)"]
     dock.parent().show()
