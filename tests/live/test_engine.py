@@ -757,3 +757,16 @@ def test_a_process_ends_well_while_the_engine_is_busy():
     )
     assert ended.returncode == 0, ended.stderr
     assert not ended.stderr
+
+
+def test_threads_are_torchs_own_again_after_another_number():
+    """In a process of its own, where a machine of many cores is played, and then one of two."""
+    code = (
+        "import os, torch; os.cpu_count = lambda: 999; print(torch.get_num_threads())\n"
+        "from napari_mtm.live.engine import use_threads\n"
+        "for number in (None, 1, None): use_threads(number); print(torch.get_num_threads())\n"
+        "os.cpu_count = lambda: 2; use_threads(None); print(torch.get_num_threads())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    own, *used = done.stdout.split()
+    assert used == [own, "1", own, "1"]

@@ -81,8 +81,9 @@ def test_clear_frees_what_was_not_used_lately(own_cache, alf):
 def test_the_place_is_the_users_cache_folder(monkeypatch):
     monkeypatch.delenv("NAPARI_MTM_CACHE")
     assert "napari-mtm" in cache.folder().parts
+    assert cache.folder(Path("/preferred")) == Path("/preferred")
     monkeypatch.setenv("NAPARI_MTM_CACHE", "/somewhere/else")
-    assert cache.folder() == Path("/somewhere/else")
+    assert cache.folder() == cache.folder(Path("/preferred")) == Path("/somewhere/else")
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense"])

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakSet
@@ -395,12 +395,20 @@ def _begun(work: Steps, model: "Model") -> Iterator[object]:
 
 
 def use_threads(number: int | None) -> None:
-    """Let torch use so many threads of the CPU; None leaves it as it is, but one core to draw with.
+    """Let torch use so many threads of the CPU; None for its own number, but one core to draw with.
 
     Threads that share their cores with others wait for each other, which can take ten times as
     long as a pass on one.
     """
     import torch
 
-    spare = max((os.cpu_count() or 1) - 1, 1)
-    torch.set_num_threads(number or min(torch.get_num_threads(), spare))
+    own, spare = _own_threads(), max((os.cpu_count() or 1) - 1, 1)
+    torch.set_num_threads(number or min(own, spare))
+
+
+@cache
+def _own_threads() -> int:
+    """How many threads torch takes by itself, asked before it is told another number."""
+    import torch
+
+    return torch.get_num_threads()

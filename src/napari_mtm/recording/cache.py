@@ -33,12 +33,17 @@ class Entry:
     used: float
 
 
-def folder() -> Path:
-    """Return the cache folder: the environment's NAPARI_MTM_CACHE, or the platform's place."""
+def folder(preferred: Path | None = None) -> Path:
+    """Return the cache folder.
+
+    That is the environment's NAPARI_MTM_CACHE, or what is preferred, or the platform's place.
+    """
     from platformdirs import user_cache_path
 
     named = os.environ.get("NAPARI_MTM_CACHE")
-    return Path(named) if named else user_cache_path("napari-mtm", appauthor=False)
+    if named:
+        return Path(named)
+    return preferred or user_cache_path("napari-mtm", appauthor=False)
 
 
 def key(files: SessionFiles, preparation: Preparation) -> str:
@@ -51,9 +56,9 @@ def key(files: SessionFiles, preparation: Preparation) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def load(name: str) -> Session | None:
+def load(name: str, folder: Path) -> Session | None:
     """Open an entry; None where there is none, or where it is damaged and was removed."""
-    path = folder() / (name + SUFFIX)
+    path = folder / (name + SUFFIX)
     if not path.is_file():
         return None
     try:
@@ -66,12 +71,12 @@ def load(name: str) -> Session | None:
     return session
 
 
-def keep(name: str, session: Session) -> Session:
+def keep(name: str, session: Session, folder: Path) -> Session:
     """Add an entry and return the session as it is stored there, memory-mapped.
 
     Where it cannot be written, the session itself is returned, with a note.
     """
-    path = folder() / (name + SUFFIX)
+    path = folder / (name + SUFFIX)
     try:
         save_session(session, path)
         return open_store(path)

@@ -67,18 +67,25 @@ def open_session(
 
 
 def open_files(
-    files: SessionFiles, preparation: Preparation, *, progress: Progress = silent
+    files: SessionFiles,
+    preparation: Preparation,
+    *,
+    cache_folder: Path | None = None,
+    progress: Progress = silent,
 ) -> Session:
-    """Open a session's files, from the cache where it was prepared before."""
+    """Open a session's files, from the cache where it was prepared before.
+
+    `cache_folder` is where the cache lies, unless the environment names another folder.
+    """
     progress(0.0, f"looking for {files.name}")
-    name = cache.key(files, preparation)
-    known = cache.load(name)
+    name, folder = cache.key(files, preparation), cache.folder(cache_folder)
+    known = cache.load(name, folder)
     if known is not None:
         return known
     recording = read_recording(files, progress=part(progress, 0.0, 0.2))
     session = prepare(recording, preparation, progress=part(progress, 0.2, 0.9))
     progress(0.9, "keeping it for next time")
-    return cache.keep(name, session)
+    return cache.keep(name, session, folder)
 
 
 def survey_source(

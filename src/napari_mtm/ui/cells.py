@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_mtm.masking.painting import labels_of
-from napari_mtm.ui.preferences import preferences
+from napari_mtm.ui.preferences import Preferences
 from napari_mtm.ui.raster import AXES, GAMMA
 from napari_mtm.ui.settled import Settled
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
-    from napari.utils.colormaps import Colormap
+    from napari.utils.colormaps import Colormap, DirectLabelColormap
 
     from napari_mtm.live.engine import Answer
     from napari_mtm.ui.coordinator import Coordinator
@@ -53,7 +53,6 @@ class _Cell:
 
     def __init__(self, name: CellName, coordinator: "Coordinator") -> None:
         from napari.layers import Image, Labels
-        from napari.utils.colormaps import DirectLabelColormap
 
         raster, session = coordinator.layer, coordinator.session
         assert raster is not None
@@ -66,13 +65,11 @@ class _Cell:
             "metadata": {KEY: name},
         }
         shape = (len(coordinator.rows), session.n_bins)
-        clear = (0.0, 0.0, 0.0, 0.0)
-        solid = {k: (*colour, 1.0) for k, colour in preferences().label_colours.items()}
         self.image: Image = Image(np.zeros(shape, np.float32), name=name, rgb=False, **place)
         self.outline: Labels = Labels(
             np.zeros(shape, np.uint8),
             name=f"{name}: outline",
-            colormap=DirectLabelColormap(color_dict={None: clear, 0: clear, **solid}),
+            colormap=label_colormap(coordinator.preferences),
             opacity=0.9,
             **place,
         )
@@ -231,6 +228,8 @@ class Cells:
         self._with_newest = False
         if self._coordinator.session is not None and self._lie_beside_raster():
             self._place_newest()
+            for cell in self._cells.values():
+                recolour(cell.outline, self._coordinator.preferences)
             self._on_row_height()
             self._on_limits()
         else:
@@ -355,6 +354,23 @@ def outline_of(labels: npt.NDArray[np.uint8], fine: tuple[int, int]) -> npt.NDAr
         for side in (before, after):
             edges[side] = np.where(differ, cut[side], edges[side])
     return edges
+
+
+def label_colormap(preferences: Preferences) -> "DirectLabelColormap":
+    """Return the colours of what is hidden; what is visible is clear."""
+    from napari.utils.colormaps import DirectLabelColormap
+
+    clear = (0.0, 0.0, 0.0, 0.0)
+    solid = {label: (*colour, 1.0) for label, colour in preferences.label_colours.items()}
+    return DirectLabelColormap(color_dict={None: clear, 0: clear, **solid})
+
+
+def recolour(layer: "Labels", preferences: Preferences) -> None:
+    """Draw what is hidden in other colours, where they are others than are shown."""
+    wanted = preferences.label_colours
+    shown = [layer.colormap.map(label)[:3] for label in wanted]
+    if not np.allclose(shown, list(wanted.values())):
+        layer.colormap = label_colormap(preferences)
 
 
 def put(layer: "Image | Labels", data: npt.NDArray[np.generic]) -> None:

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_mtm.recording.opening import SAMPLE, open_session
-from napari_mtm.recording.store import is_store
+from napari_mtm.recording.opening import SAMPLE, find_files, open_files
+from napari_mtm.recording.preparation import Preparation
+from napari_mtm.recording.session import Session
+from napari_mtm.recording.store import is_store, open_store
 
 if TYPE_CHECKING:
     from napari.types import LayerData
@@ -15,12 +17,15 @@ def get_reader(path: str | list[str]) -> "Callable[[str], list[LayerData]] | Non
     """Return a reader for a prepared store, None for anything else."""
     if isinstance(path, list) or not is_store(Path(path)):
         return None
-    return _as_layers
+    return _read_store
 
 
 def open_sample() -> "list[LayerData]":
     """Return the simulated sample session as a raster layer."""
-    return _as_layers(SAMPLE)
+    from napari_mtm.ui.preferences import preferences
+
+    files, folder = find_files(SAMPLE), preferences().cache
+    return _as_layers(open_files(files, Preparation(), cache_folder=folder))
 
 
 def open_dialog() -> None:
@@ -32,12 +37,15 @@ def open_dialog() -> None:
         show_dock(viewer).open_button.click()
 
 
-def _as_layers(source: str) -> "list[LayerData]":
+def _read_store(path: str) -> "list[LayerData]":
+    return _as_layers(open_store(Path(path)))
+
+
+def _as_layers(session: Session) -> "list[LayerData]":
     from napari_mtm.ui.coordinator import coordinator_of, raster
     from napari_mtm.ui.docks import show_docks
     from napari_mtm.ui.session_dock import show_dock
 
-    session = open_session(source)
     viewer = _viewer_with_window()
     if viewer is None:
         data, keywords = raster(session, None)

@@ -26,6 +26,7 @@ from napari_mtm.ui.mask_editor import MaskEditor
 from napari_mtm.ui.models import Models
 from napari_mtm.ui.numbers import rate
 from napari_mtm.ui.pointing import Pointing
+from napari_mtm.ui.preferences import Preferences, preferences
 from napari_mtm.ui.raster import RasterData, raster_style, row_height
 from napari_mtm.ui.trial_text import Event, trial_events
 
@@ -77,6 +78,7 @@ class Coordinator:
         self._viewer = ref(viewer)
         self._layer: Image | None = None
         self.session: Session | None = None
+        self.preferences = Preferences()  # as they were when the session was opened
         self.order = "region"
         self.shown: frozenset[str] = frozenset()
         self.rows: npt.NDArray[np.intp] = np.empty(0, dtype=np.intp)
@@ -300,6 +302,7 @@ class Coordinator:
     def _begin(self, layer: "Image", session: Session) -> None:
         """Tell of another session, which a layer shows."""
         self.session = session
+        self.preferences = preferences()
         self.order = "region"
         self.shown = frozenset(r.name for r in session.regions)
         self._positions = {"region": layer.data.rows}

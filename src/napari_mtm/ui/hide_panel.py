@@ -23,7 +23,6 @@ from napari_mtm.ui.coordinator import Coordinator
 from napari_mtm.ui.jobs import report
 from napari_mtm.ui.mask_text import TASK_NAMES, mask_words, scored_region
 from napari_mtm.ui.parts import button, swatch, text
-from napari_mtm.ui.preferences import preferences
 
 _TOOLS = {
     "pan_zoom": ("Move", "Drag to move, scroll to zoom, click to select a unit"),
@@ -113,11 +112,9 @@ class HidePanel(QGroupBox):
     def _label_row(self) -> QLayout:
         row = QHBoxLayout()
         row.setSpacing(2)
-        colours = preferences().label_colours
         for label, (name, tip) in _LABELS.items():
             tool = QRadioButton(name, objectName=f"label_{label}")
             tool.setToolTip(tip)
-            tool.setIcon(swatch(colours[label]))
             self.labels.addButton(tool, label)
             row.addWidget(tool)
         row.addStretch()
@@ -204,6 +201,8 @@ class HidePanel(QGroupBox):
         self.setVisible(session is not None)
         if session is None:
             return
+        for label, colour in self._coordinator.preferences.label_colours.items():
+            self.labels.button(label).setIcon(swatch(colour))
         self.region.clear()
         for region in session.regions:
             icon = swatch(tuple(c / 255 for c in region.colour))

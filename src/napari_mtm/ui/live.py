@@ -31,7 +31,6 @@ from napari_mtm.live.whole import WholeScores, score_whole
 from napari_mtm.recording.session import Session
 from napari_mtm.ui.bell import Bell
 from napari_mtm.ui.jobs import report
-from napari_mtm.ui.preferences import preferences
 
 if TYPE_CHECKING:
     from napari_mtm.model.model import Model
@@ -74,7 +73,7 @@ class Live:
         self._engine: Engine | None = None
         self._news: deque[News] = deque()
         self._bell: Bell | None = None
-        self._throttle = _timer(preferences().throttle_ms, self._on_throttle, once=True)
+        self._throttle = _timer(coordinator.preferences.throttle_ms, self._on_throttle, once=True)
         self._stale_timer = _timer(STALE_MS, self._on_stale, once=True)
         self._shown = QElapsedTimer()  # since an answer was shown
         self._shown.start()
@@ -276,6 +275,7 @@ class Live:
         self.answer = self._scores = self.behaviour = self.whole = self._wanted = None
         self.baseline, self._seen = None, {}
         self._session = self._coordinator.session
+        self._throttle.setInterval(self._coordinator.preferences.throttle_ms)
         self._works.clear()
         if self._engine is not None:
             self._engine.forget_all()

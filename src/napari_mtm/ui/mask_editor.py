@@ -11,9 +11,8 @@ from psygnal import Signal
 from napari_mtm.masking.mask import Mask
 from napari_mtm.masking.painting import PREDICTED, TAKEN, VISIBLE, History, Labels, Painting
 from napari_mtm.masking.tasks import Task
-from napari_mtm.ui.cells import put
+from napari_mtm.ui.cells import label_colormap, put, recolour
 from napari_mtm.ui.keys import bind
-from napari_mtm.ui.preferences import preferences
 from napari_mtm.ui.raster import AXES
 from napari_mtm.ui.settled import Settled
 
@@ -271,6 +270,7 @@ class MaskEditor:
         with self._while_setting():
             layer.data = self._drawn()
             layer.scale, layer.translate = raster.scale[1:], raster.translate[1:]
+            recolour(layer, self._coordinator.preferences)
         self._layer = layer
         self.tool_changed.emit()
 
@@ -290,10 +290,7 @@ class MaskEditor:
 
     def _add_layer(self) -> None:
         from napari.layers import Labels as LabelsLayer
-        from napari.utils.colormaps import DirectLabelColormap
 
-        clear = (0.0, 0.0, 0.0, 0.0)
-        solid = {k: (*colour, 1.0) for k, colour in preferences().label_colours.items()}
         raster = self._coordinator.layer
         assert raster is not None
         layer = LabelsLayer(
@@ -303,7 +300,7 @@ class MaskEditor:
             translate=raster.translate[1:],
             axis_labels=AXES[1:],
             units=raster.units[1:],
-            colormap=DirectLabelColormap(color_dict={None: clear, 0: clear, **solid}),
+            colormap=label_colormap(self._coordinator.preferences),
             opacity=_OPACITY,
             metadata={KEY: True},
         )

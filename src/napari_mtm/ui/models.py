@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from napari_mtm.live.engine import use_threads
 from napari_mtm.recording.opening import SAMPLE, find_files
 from napari_mtm.ui.live import Origin
-from napari_mtm.ui.preferences import preferences
+from napari_mtm.ui.preferences import Preferences, preferences
 
 if TYPE_CHECKING:
     from napari_mtm.model.model import Model
@@ -32,6 +32,7 @@ class Models:
         self._coordinator = coordinator
         self._began = False
         self._chosen = ""
+        self._preferred = Preferences()  # when a model was loaded
         coordinator.session_changed.connect(self._on_session)
 
     def begin(self) -> None:
@@ -45,11 +46,12 @@ class Models:
         self._load(NAMES.get(source) or Path(source).stem, source)
 
     def _on_session(self) -> None:
+        before, now = self._preferred, preferences()
         if self._began:
-            self._suit()
+            self._suit(anew=(before.device, before.threads) != (now.device, now.threads))
 
-    def _suit(self) -> None:
-        """Load what is to be asked of the session, unless it is there."""
+    def _suit(self, *, anew: bool = False) -> None:
+        """Load what is to be asked of the session, unless it is there; `anew` even then."""
         session, newest = self._coordinator.session, self._coordinator.live.newest
         if session is None:
             return
@@ -57,11 +59,11 @@ class Models:
         if newest is None or (newest.source in NAMES and newest.source != self._chosen):
             best = fitting(session)
             wanted = Origin(NAMES[best], best)
-        if wanted != newest:
+        if wanted != newest or (anew and wanted.source):
             self._load(*wanted)
 
     def _load(self, name: str, source: str) -> None:
-        chosen = preferences()
+        chosen = self._preferred = preferences()
 
         def work() -> "Model":
             from napari_mtm import load_model

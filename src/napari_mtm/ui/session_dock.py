@@ -1,6 +1,5 @@
 """The session dock: what is open, how its raster is drawn, what lies under the cursor."""
 
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -90,15 +89,13 @@ class SessionDock(QWidget):
 
     def open(self, request: Request) -> None:
         """Read and prepare a session off the Qt thread, then show it."""
-        chosen = preferences().cache
-        if chosen is not None:
-            os.environ.setdefault("NAPARI_MTM_CACHE", str(chosen))
+        folder = preferences().cache
 
         def work(progress: Any) -> Session:
             if is_store(Path(request.source)):
                 return open_store(Path(request.source))
             files = find_files(request.source, one=request.one)
-            return open_files(files, request.preparation, progress=progress)
+            return open_files(files, request.preparation, cache_folder=folder, progress=progress)
 
         self.jobs.run(f"opening {request.source}", work, self._show)
 
