@@ -1,4 +1,4 @@
-"""What napari calls: the reader for stores, which claims nothing else, and the sample."""
+"""What napari calls: the reader for stores and session folders, and the sample."""
 
 import numpy as np
 import pytest
@@ -37,30 +37,35 @@ def test_files_have_one_reader_and_stores_have_ours(plugins, tmp_path, name, rea
     assert [r.plugin_name for r in plugins.iter_compatible_readers([path])] == readers
 
 
-def test_folders_are_not_ours_to_read(plugins, alf, tmp_path):
-    """Else napari would ask for each of them: it takes folders itself."""
-    (tmp_path / "stack").mkdir()
-    for folder in (alf, alf.parent, tmp_path / "stack"):
-        readers = plugins.iter_compatible_readers([str(folder)])
-        assert [r.plugin_name for r in readers] == ["napari"]
+def test_session_folders_are_ours_to_read(plugins, alf):
+    """Napari takes all folders itself, so that both may be meant."""
+    readers = plugins.iter_compatible_readers([str(alf)])
+    assert {r.plugin_name for r in readers} == {"napari", "napari-mtm"}
 
 
-def test_the_reader_takes_stores_only(sample, alf, tmp_path):
+def test_the_reader_takes_stores_and_session_folders_only(sample, alf, tmp_path):
     store = tmp_path / "any name"
+    (tmp_path / "stack").mkdir()
+    (tmp_path / "stack" / "image.0001.tif").touch()
+    (tmp_path / "picture.png").touch()
     save_session(sample, store)
     (tmp_path / "other.mtm").write_bytes(b"of another program")
     assert get_reader(str(store)) is not None
     assert get_reader(str(tmp_path / "other.mtm")) is None
-    assert get_reader(str(alf)) is None
+    assert get_reader(str(alf)) is not None
+    assert get_reader(str(tmp_path / "stack")) is None
+    assert get_reader(str(tmp_path / "picture.png")) is None
     assert get_reader(str(tmp_path / "none")) is None
     assert get_reader([str(store)]) is None
 
 
-def test_reading_without_a_window_gives_the_raster(alf, tmp_path, own_cache, viewer):
+@pytest.mark.parametrize("kind", ["store", "folder"])
+def test_reading_without_a_window_gives_the_raster(kind, alf, tmp_path, own_cache, viewer):
     session = open_session(alf)
     path = tmp_path / "session.mtm"
     save_session(session, path)
-    ((data, keywords, layer_type),) = get_reader(str(path))(str(path))
+    source = str(path if kind == "store" else alf)
+    ((data, keywords, layer_type),) = get_reader(source)(source)
     assert layer_type == "image"
     assert isinstance(data, RasterData)
     coordinator = coordinator_of(viewer)

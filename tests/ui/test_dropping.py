@@ -1,4 +1,4 @@
-"""What is dropped on a real window: sessions are opened, the rest is napari's, which never asks."""
+"""What is dropped on a real window: sessions are opened, files of others are napari's."""
 
 import numpy as np
 import pytest
@@ -80,7 +80,7 @@ def foreign(folder, kind):
     return path
 
 
-KINDS = ("picture.png", "stack.tif", "array.npy", "points.csv", "folder of images")
+KINDS = ("picture.png", "stack.tif", "array.npy", "points.csv")
 
 
 @pytest.mark.parametrize("where", ["plain", "viewer"])
@@ -91,6 +91,20 @@ def test_what_is_not_ours_is_read_without_a_question(request, where, tmp_path, q
         assert questions == [], kind
         assert len(viewer.layers) == k + 1, kind
     assert coordinator_of(viewer).session is None
+
+
+def test_of_a_folder_of_images_napari_asks(viewer, tmp_path, questions):
+    """It takes folders by no pattern, so that ours could be meant as well as its own."""
+    drop(viewer, foreign(tmp_path, "folder of images"))
+    assert [sorted(asked) for asked in questions] == [["napari builtins", "napari-mtm"]]
+
+
+def test_a_session_folder_is_read_where_no_panel_is(plain, alf, own_cache):
+    plain.open(str(alf), plugin="napari-mtm")
+    coordinator = coordinator_of(plain)
+    assert coordinator.session is None  # napari is not kept waiting
+    until(lambda: coordinator.session is not None)
+    assert coordinator.session.name == "MOUSE 2024-02-03 002"
 
 
 def test_a_store_is_opened_without_a_question(plain, sample, tmp_path, questions):
@@ -125,5 +139,5 @@ def test_with_alt_napari_asks(viewer, alf, questions, monkeypatch):
     alt = Qt.KeyboardModifier.AltModifier
     monkeypatch.setattr(QGuiApplication, "keyboardModifiers", lambda: alt)
     drop(viewer, alf)
-    assert questions == [["napari builtins"]]
+    assert [sorted(asked) for asked in questions] == [["napari builtins", "napari-mtm"]]
     assert not show_dock(viewer).jobs.running

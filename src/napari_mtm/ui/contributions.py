@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_mtm.recording.alf import holds_session
 from napari_mtm.recording.opening import SAMPLE, find_files, open_files
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.session import Session
@@ -13,11 +14,17 @@ if TYPE_CHECKING:
     from napari.types import LayerData
 
 
+NOTHING: "list[LayerData]" = [(None,)]  # type: ignore[list-item]
+"""What a reader returns when there is no layer to add."""
+
+
 def get_reader(path: str | list[str]) -> "Callable[[str], list[LayerData]] | None":
-    """Return a reader for a prepared store, None for anything else."""
-    if isinstance(path, list) or not is_store(Path(path)):
+    """Return a reader for a prepared store or a session folder, None for anything else."""
+    if isinstance(path, list):
         return None
-    return _read_store
+    if is_store(Path(path)):
+        return _read_store
+    return _read_folder if holds_session(Path(path)) else None
 
 
 def open_sample() -> "list[LayerData]":
@@ -39,6 +46,21 @@ def open_dialog() -> None:
 
 def _read_store(path: str) -> "list[LayerData]":
     return _as_layers(open_store(Path(path)))
+
+
+def _read_folder(path: str) -> "list[LayerData]":
+    """Read a session folder; where there is a window, off the Qt thread, to be shown when ready."""
+    from napari_mtm.ui.preferences import preferences
+
+    viewer = _viewer_with_window()
+    if viewer is None:
+        folder = preferences().cache
+        return _as_layers(open_files(find_files(path), Preparation(), cache_folder=folder))
+    from napari_mtm.ui.open_dialog import Request
+    from napari_mtm.ui.session_dock import open_in_dock
+
+    open_in_dock(viewer, Request(path, None, Preparation()))
+    return NOTHING
 
 
 def _as_layers(session: Session) -> "list[LayerData]":

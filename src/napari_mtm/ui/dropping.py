@@ -1,7 +1,7 @@
 """Session folders that are dropped on the canvas, taken before napari hears of them.
 
 Napari (0.9) asks which reader is meant for every folder that two of them take, and takes folders of
-images itself. Ours takes none, so that it does not ask because of us.
+images itself: it would ask about each session.
 """
 
 from collections.abc import Callable
