@@ -195,11 +195,9 @@ def light(program: Program) -> None:
 
 def finetune(program: Program) -> None:
     """Before, during and after."""
-    from napari_mtm.ui.models import load
-
     coordinator = program.coordinator
     finetuning = coordinator.finetuning
-    load(coordinator, "pretrained")
+    coordinator.models.choose("pretrained")
     program.wait(0.5, lambda: coordinator.live.source == "pretrained")
     program.rest()
     coordinator.masks.put(Mask.region(coordinator.session, "CA1"))

@@ -28,7 +28,6 @@ from napari_mtm.recording.session import Session
 from napari_mtm.ui.coordinator import coordinator_of
 from napari_mtm.ui.docks import show_docks
 from napari_mtm.ui.frame import find_canvas
-from napari_mtm.ui.models import load
 from napari_mtm.ui.open_dialog import Request
 from napari_mtm.ui.session_dock import show_dock
 
@@ -227,7 +226,7 @@ class Person:
         coordinator.masks.everywhere = True
         show_dock(self.viewer).open(Request(SAMPLE, None, Preparation()))
         wait_until(lambda: self.session is not None and self.session.simulated)
-        load(coordinator, "sample")
+        coordinator.models.choose("sample")
         wait_until(lambda: self.at_rest)
 
     def close_messages(self) -> None:
