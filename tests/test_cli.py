@@ -164,6 +164,7 @@ def test_cache_lists_and_clears(own_cache, sample_path, capsys):
         (["info", "x" * 5000], "no file or folder xxx"),
         (["info", "null\0character"], "no file or folder null"),
         (["prepare", "sample", "--out", "{tmp}/" + "x" * 5000], "Cannot write"),
+        (["prepare", "sample", "--out", "/dev/full"], "it is a device or a pipe. Name a new file"),
         (["prepare", "sample", "--out", "{tmp}/x", "--bin-size", "1e-9"], "more than 100,000 bins"),
         (["simulate", "--out", "{tmp}/D", "--seed", "9" * 30], "seed"),
         (["simulate", "--out", "{tmp}/" + "x" * 300], "Cannot write"),
@@ -172,7 +173,7 @@ def test_cache_lists_and_clears(own_cache, sample_path, capsys):
         (["evaluate", "--model", "/dev/zero", "--session", "sample"], "a device or a pipe"),
         (["evaluate", "--model", "sample", "--session", "sample", "--device", "meta"], "use meta"),
     ],
-    ids=range(21),
+    ids=range(22),
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, message, capsys, tmp_path):
     assert main([a.format(tmp=tmp_path) for a in arguments]) == 2
@@ -504,6 +505,7 @@ def test_a_run_is_resumed_by_its_folder_alone(scored, tmp_path, capsys):
         (["pretrain", "{store}", "--batches", "1000000000"], "The setting batches must be at most"),
         (["finetune", "--session", "{store}", "--model", "{m}", "--seed", "9" * 30], "seed"),
         (["pretrain", "nowhere"], "no file or folder nowhere"),
+        (["pretrain", "null\0character"], "no file or folder null"),
         (["pretrain", "{store}", "{store}"], "given once"),
         (["finetune"], "Name a --session"),
         (["finetune", "--model", "{m}"], "Name a --session"),

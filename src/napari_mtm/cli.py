@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from napari_mtm import __version__
 from napari_mtm.errors import MtmError
-from napari_mtm.files import shortened
+from napari_mtm.files import is_folder, shortened
 from napari_mtm.terminal import bar, training
 
 if TYPE_CHECKING:
@@ -506,7 +506,8 @@ def _sessions_in(source: str, one: str | None) -> list[str]:
     """What a source stands for: the stores in a folder of them, or what `prepare` makes of it."""
     from napari_mtm.recording.opening import sessions_of
 
-    stores = sorted(Path(source).glob("*.mtm")) if one is None else []
+    folder = Path(source)
+    stores = sorted(folder.glob("*.mtm")) if one is None and is_folder(folder) else []
     return [str(store) for store in stores] or sessions_of(source, one=one)
 
 

@@ -468,6 +468,7 @@ def test_every_mask_can_be_described(mask):
         ),
         (lambda: Mask.forward(SESSION, 1.5), "from 1.5 s is outside the window, .* -0.5 to 1.5 s"),
         (lambda: Mask.forward(SESSION, -0.6), "from -0.6 s is outside"),
+        (lambda: Mask.forward(SESSION, "soon"), "start of a forecast must be numbers"),
         (lambda: Mask.forward(SESSION, float("nan")), "from nan s is outside"),
         (lambda: Mask.from_array(SESSION, np.ones((50, 6))), r"100 bins x 6 units; .* \(50, 6\)"),
         (lambda: Mask.from_array(SESSION, True), r"this one is \(\)"),

@@ -130,6 +130,8 @@ def off_grid(bins=BINS, **about) -> Session:
     [
         (SESSION.counts[:, :-1], NOTHING[:-1], WeightsError, "20 bins"),
         (SESSION.counts[0], NOTHING, WeightsError, "20 bins"),
+        ([[1], [1, 2]], NOTHING, WeightsError, "as many in each row"),
+        (np.array(5), NOTHING, WeightsError, "20 bins"),
         (SESSION.counts[..., :-1], NOTHING[:, :-1], WeightsError, "7 units, but the counts 6"),
         (SESSION.counts, NOTHING.astype(int), MaskError, "int64, but must be bool"),
         (SESSION.counts, NOTHING[0], MaskError, r"\(7,\) bool"),

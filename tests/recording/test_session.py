@@ -130,6 +130,12 @@ def test_each_trial_is_in_the_part_that_it_is_said_to_be_in():
         assert [t for t in range(30) if split.part_of(t) == name] == found.tolist()
 
 
+def test_a_seed_that_is_none():
+    for seed in (-1, 0.5, "a"):
+        with pytest.raises(PreparationError, match="The seed of a split must be"):
+            small().split(seed)
+
+
 def test_split_is_stratified_by_choice_and_reproducible():
     table = trials(100)
     table["choice"] = np.where(np.arange(100) < 30, -1.0, 1.0)

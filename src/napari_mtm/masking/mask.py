@@ -112,6 +112,7 @@ class Mask:
         """
         begin, end = session.window
         start = end - FORWARD_SECONDS if start is None else start
+        start = float(numbers(start, "The start of a forecast", MaskError, shape=()))
         # A start on the edge of a bin may fall just short of it in floating point.
         place = (start - begin) / session.bin_size + 1e-6
         if not 0 <= place < session.n_bins:

@@ -145,8 +145,7 @@ class Model:
             Whose units these are: a session, or the id of one that the model knows.
 
         """
-        key = self.attach(session, n_units=np.shape(counts)[-1])
-        counts, hidden = self._given(counts, hidden)
+        key, counts, hidden = self._given(session, counts, hidden)
         parts = [rates.cpu() for _, rates in self._passes(key, counts, hidden, task or "neuron")]
         return _joined(parts, counts.shape)
 
@@ -160,8 +159,7 @@ class Model:
         strict: bool = False,
     ) -> npt.NDArray[np.float32]:
         """Return latents (trials, bins, L); `strict` keeps the future out of each bin."""
-        key = self.attach(session, n_units=np.shape(counts)[-1])
-        counts, hidden = self._given(counts, hidden)
+        key, counts, hidden = self._given(session, counts, hidden)
         parts = [
             latents.cpu() for latents, _ in self._passes(key, counts, hidden, task, strict=strict)
         ]
@@ -393,10 +391,11 @@ class Model:
         self.to("cpu")
 
     def _given(
-        self, counts: npt.NDArray[Any], hidden: npt.NDArray[Any]
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-        """Return counts and mask as they are used, with nothing under the mask."""
+        self, session: Session | str, counts: npt.ArrayLike, hidden: npt.ArrayLike
+    ) -> tuple[str, npt.NDArray[Any], npt.NDArray[np.bool_]]:
+        """Return a session's key, counts and mask as they are used, with nothing under the mask."""
         counts = numbers(counts, "Counts", WeightsError, ndim=None)
+        key = self.attach(session, n_units=counts.shape[-1] if counts.ndim else None)
         if counts.ndim != 3 or counts.shape[1] != self.grid.bins:
             raise WeightsError(
                 f"Counts are {counts.shape}, but the model takes (trials, {self.grid.bins} bins, "
@@ -411,7 +410,7 @@ class Model:
         if counts.dtype != np.uint8:  # which can hold nothing else than counts
             counts = np.where(hidden, 0, counts)
             numbers(counts, "Visible counts", WeightsError, ndim=3, least=0, finite=True)
-        return counts, hidden
+        return key, counts, hidden
 
 
 def new_model(

@@ -301,6 +301,8 @@ class Session:
         With three trials or more, none of the parts is empty. What is returned is kept, and
         cannot be written to.
         """
+        what = "The seed of a split"
+        seed = int(numbers(seed, what, PreparationError, kind="whole", shape=(), least=0))
         if seed not in self._splits:
             self._splits[seed] = self._split(seed)
         return self._splits[seed]

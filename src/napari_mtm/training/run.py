@@ -30,7 +30,7 @@ from torch import Tensor
 
 from napari_mtm import __version__
 from napari_mtm.errors import StoreError, TrainingError, in_short
-from napari_mtm.files import is_regular, new_folder, replacing
+from napari_mtm.files import is_folder, is_regular, new_folder, replacing
 from napari_mtm.masking.tasks import Task
 from napari_mtm.model.model import Model
 from napari_mtm.model.tensors import checksum, read_tensors
@@ -135,7 +135,7 @@ def holding(folder: str | Path) -> Iterator[None]:
     TrainingError where another process holds it.
     """
     folder = Path(folder)
-    made = not folder.exists()
+    made = not is_folder(folder)
     lock = FileLock(new_folder(folder) / LOCK)
     try:
         lock.acquire(timeout=1)  # whoever asks how the run is holds it for a moment
