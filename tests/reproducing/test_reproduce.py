@@ -1,10 +1,17 @@
 """A tiny study from nothing: every arm is there, and nothing is worked out twice."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
 import pandas as pd
+import psutil
 import pytest
 
 from napari_mtm.errors import SourceError, TrainingError
@@ -47,8 +54,46 @@ def test_a_study_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_processes_that_share_the_work_find_the_same(tmp_path: Path) -> None:
-    alone = reproduce(tmp_path / "alone", scale=TINY, device="cpu")
-    assert reproduce(tmp_path / "shared", scale=TINY, device="cpu", workers=2) == alone
+    found = []
+    for name, workers in (("alone", 1), ("shared", 2)):
+        reproduce(tmp_path / name, scale=TINY, device="cpu", workers=workers)
+        lines = (tmp_path / name / "results.jsonl").read_text().splitlines()
+        results = [json.loads(line) for line in lines]
+        found.append({r["arm"]: r["pooled"] for r in results})
+    alone, shared = found
+    assert alone.keys() == shared.keys()
+    for arm, scores in alone.items():  # threads are shared otherwise, and round otherwise
+        assert shared[arm] == pytest.approx(scores, abs=1e-3)
+
+
+PROGRAM = """
+import sys
+from dataclasses import replace
+from napari_mtm.reproducing.reproduce import reproduce
+from tests.reproducing.test_reproduce import TINY
+if __name__ == "__main__":
+    endless = replace(TINY, pretraining_steps=1_000_000)
+    reproduce(sys.argv[1], scale=endless, device="cpu", workers=2)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_who_ends_a_study_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
+    script, out = tmp_path / "program.py", tmp_path / "out"
+    script.write_text(PROGRAM)
+    root = str(Path(__file__).parents[2])
+    program = subprocess.Popen([sys.executable, script, out], env=os.environ | {"PYTHONPATH": root})
+    try:
+        while not list(out.glob("pretrained-*/run.json")):
+            time.sleep(0.05)
+            assert program.poll() is None
+        children = psutil.Process(program.pid).children(recursive=True)
+        assert len(children) >= 2
+    finally:
+        program.send_signal(number)
+    assert program.wait(60) == -number
+    assert psutil.wait_procs(children, 60)[1] == []
 
 
 def test_the_papers_sessions_are_taken_from_a_cache(
