@@ -132,10 +132,19 @@ def test_regions_that_cannot_be_simulated(areas):
         Recipe(areas=areas)
 
 
-@pytest.mark.parametrize("recipe", [{"units": 0}, {"trials": 0}, {"seed": -1}])
-def test_recipes_that_make_no_sense(recipe):
-    with pytest.raises(PreparationError, match="at least one"):
-        Recipe(**recipe)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("seed", -1), ("seed", 2**32), ("seed", 10**30), ("seed", 1.0), ("seed", "1")]
+    + [(name, value) for name in ("units", "trials") for value in (0, 10_001, 10**30, 2.5, None)],
+)
+def test_recipes_that_make_no_sense(name, value):
+    with pytest.raises(PreparationError, match=f"The {name} of a simulation must be a whole"):
+        Recipe(**{name: value})
+
+
+def test_the_highest_seed():
+    one, other = (simulate_animal(Recipe(2**32 - 1, 2, 1), n).recording for n in (0, 1))
+    assert one.id != other.id
 
 
 def test_the_smallest_animal():

@@ -85,9 +85,10 @@ def test_an_existing_folder_is_not_touched(written):
     assert sorted(root.rglob("*")) == before
 
 
-def test_no_animals(tmp_path):
-    with pytest.raises(SourceError, match="at least one animal"):
-        simulate(tmp_path / "D", RECIPE, animals=0)
+@pytest.mark.parametrize("animals", [0, 10_001, 10**30])
+def test_no_animals_and_too_many(tmp_path, animals):
+    with pytest.raises(SourceError, match="at least one animal, and at most 10,000"):
+        simulate(tmp_path / "D", RECIPE, animals=animals)
 
 
 def test_an_empty_folder_is_filled(tmp_path):

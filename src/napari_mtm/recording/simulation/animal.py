@@ -36,6 +36,9 @@ _SITES = 384
 _SITE_PITCH = 10.0
 _CHUNK = 64
 
+_LIMITS = (("seed", 0, 2**32 - 1), ("units", 1, 10_000), ("trials", 1, 10_000))
+"""Of a recipe's numbers: the lowest and highest of each."""
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -43,8 +46,9 @@ Floats = npt.NDArray[np.float64]
 class Recipe:
     """What to simulate.
 
-    `units` counts good units; further clusters (multi-unit and near-silent, 30%)
-    come on top. `areas` are names in `AREAS`.
+    `seed` is below 2**32. `units` counts good units, up to 10,000; further clusters
+    (multi-unit and near-silent, 30%) come on top. `trials` are up to 10,000. `areas`
+    are names in `AREAS`.
     """
 
     seed: int = 0
@@ -59,10 +63,12 @@ class Recipe:
                 f"Simulated regions must be some of {', '.join(AREAS)}"
                 + (f"; {unknown[0]} is not." if unknown else ", each once.")
             )
-        if self.seed < 0 or self.units < 1 or self.trials < 1:
-            raise PreparationError(
-                "A simulation needs at least one unit and one trial, and a seed of 0 or more."
-            )
+        for name, fewest, most in _LIMITS:
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer) or not fewest <= value <= most:
+                raise PreparationError(
+                    f"The {name} of a simulation must be a whole number from {fewest} to {most:,}."
+                )
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from napari_mtm.progress import Progress, silent
 from napari_mtm.recording.simulation.animal import LAB, PROBES, Animal, Recipe, simulate_animal
 
 _SORTER = "pykilosort"
+_MOST_ANIMALS = 10_000
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ def simulate(
     Animals are numbered from `first`; the same recipe and number give the same
     files. `out` must be missing or empty, and is left so when anything fails.
     """
-    if animals < 1:
-        raise SourceError("A simulation needs at least one animal.")
+    if not 1 <= animals <= _MOST_ANIMALS:
+        raise SourceError(f"A simulation needs at least one animal, and at most {_MOST_ANIMALS:,}.")
     out = Path(out)
     with filling(out) as folder:
         numbers = range(first, first + animals)
