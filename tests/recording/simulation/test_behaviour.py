@@ -28,6 +28,12 @@ def test_events_follow_each_other(behaviour):
     assert (gaps > -1e-6).all()
 
 
+def test_times_are_no_finer_than_real_clocks(behaviour):
+    """So that the last digits of what was drawn, which differ between machines, do not show."""
+    pd.testing.assert_frame_equal(behaviour.trials, behaviour.trials.round(4), check_exact=True)
+    np.testing.assert_array_equal(behaviour.camera_times, behaviour.camera_times.round(6))
+
+
 def test_feedback_follows_choice_and_side(behaviour):
     table = behaviour.trials
     right = table["contrastRight"].notna()

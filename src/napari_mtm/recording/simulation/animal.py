@@ -301,7 +301,10 @@ def _spike_train(
     np.cumsum(rate64 / (1 - rate64 * dead_time) * STEP, out=total[1:])
     number = rng.poisson(total[-1])
     level = np.sort(rng.random(number)) * total[-1]
-    times: Floats = np.interp(level, total, np.arange(len(total)) * STEP)
+    # Not np.interp, which on some processors rounds a product and a sum at once.
+    step = np.minimum(np.searchsorted(total, level, side="right"), len(rate)) - 1
+    into = (level - total[step]) / (total[step + 1] - total[step])
+    times: Floats = (step + into) * STEP
     while dead_time and len(times) > 1:
         close = np.r_[False, np.diff(times) < dead_time]
         # Only the first of a run is known to follow a spike that stays.

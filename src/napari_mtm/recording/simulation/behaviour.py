@@ -176,7 +176,7 @@ def _timeline(
     stim_on = start + stim_on_after_start
     response = stim_on + response_after
     left, right = stimulus.side < 0, stimulus.side > 0
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "intervals_0": start,
             "intervals_1": start + trial_length,
@@ -196,6 +196,8 @@ def _timeline(
             "probabilityLeft": stimulus.probability_left,
         }
     )
+    # As finely as real ones are timed. The last digits of draws are not the same everywhere.
+    return table.round(4)
 
 
 def _wheel(
@@ -254,7 +256,7 @@ def _whisking(
 
 def _camera(duration: float, whisking: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
     frames = np.arange(0, duration - 1, 1 / _CAMERA_RATE)
-    frames = frames + rng.normal(0, 2e-4, len(frames))
+    frames = np.round(frames + rng.normal(0, 2e-4, len(frames)), 6)
     level = np.interp(frames, np.arange(len(whisking)) * STEP, whisking)
     energy = (1.5 + 6.0 * level) * np.exp(rng.normal(0, 0.18, len(frames)))
     return frames, energy.astype(np.float32).astype(np.float64)  # as precise as it is stored

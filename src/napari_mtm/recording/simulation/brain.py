@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from napari_mtm.recording.simulation.areas import AREAS
 from napari_mtm.recording.simulation.behaviour import DRIVES, simulate_behaviour
+from napari_mtm.recording.simulation.exact import on_grid
 from napari_mtm.recording.simulation.truth import STEP
 
 LATENTS = 3
@@ -25,6 +26,7 @@ _BRAIN_SEED = 20240719
 _LONGEST_DELAY = 6
 _SEGMENT = 3000
 _WARM_UP = 600
+_BITS = 20
 
 Floats = npt.NDArray[np.float64]
 
@@ -53,10 +55,10 @@ class Brain:
         """Run the areas under `inputs` (steps, drives); (steps, latents) of about unit variance."""
         steps, n = len(inputs), len(self.scale)
         drive = rng.standard_normal((steps, n)) * self.noise
-        modes = inputs @ _MODE_WEIGHTS
+        modes = _product(inputs, _MODE_WEIGHTS)
         for k, lag in enumerate(self.lag):
             mine = slice(k * LATENTS, (k + 1) * LATENTS)
-            drive[lag:, mine] += modes[: steps - lag] @ self.driven[:, mine]
+            drive[lag:, mine] += _product(modes[: steps - lag], self.driven[:, mine])
         return _in_segments(drive, self.own, self.heard) / self.scale
 
 
@@ -78,13 +80,18 @@ def _in_segments(drive: Floats, own: Floats, heard: Floats) -> Floats:
     sent = np.zeros((segments, len(heard) * n))
     result = np.empty((segments, _SEGMENT, n))
     for t in range(_WARM_UP + _SEGMENT):
-        state_next = np.concatenate([state, sent], axis=1) @ weights + windows[:, :, t]
+        state_next = _product(np.concatenate([state, sent], axis=1), weights) + windows[:, :, t]
         sent[:, n:] = sent[:, :-n].copy()
         sent[:, :n] = np.tanh(state)
         state = state_next
         if t >= _WARM_UP:
             result[:, t - _WARM_UP] = state
     return result.reshape(segments * _SEGMENT, n)[:steps]
+
+
+def _product(one: Floats, other: Floats) -> Floats:
+    """Multiply matrices, rounded so that the product is exact where its sums are below 2**13."""
+    return on_grid(one, _BITS) @ on_grid(other, _BITS)
 
 
 @cache

@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_mtm.errors import SourceError
+from napari_mtm.recording.simulation.exact import exp, on_grid
 
 STEP = 0.01
 """Seconds per step of everything that changes in time."""
-
-_TENSORS = ("latents", "base", "loadings", "slow")
 
 SLOW_STEP = 0.25
 """Seconds between the knots of a unit's private slow dynamics."""
@@ -24,6 +23,14 @@ LATENT_LEVELS = 32
 SLOW_LEVELS = 48
 """Levels per unit of the latents and of log rate. What is rounded to them is what
 drives the units, so the stored truth is exact, and small."""
+
+_LOADING_BITS = 30
+_LOWEST_LOG_RATE = -80.0
+_HIGHEST_LOG_RATE = float(np.log(HIGHEST_RATE))
+_BLOCK = 256
+"""Steps whose rates are computed at a time, which the processor's cache holds."""
+
+_TENSORS = ("latents", "base", "loadings", "slow")
 
 
 @dataclass(frozen=True)
@@ -44,14 +51,22 @@ class SimulatedTruth:
     slow: npt.NDArray[np.int8]
 
     def rate(self, first: int, last: int, units: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """Spikes/s (steps, units) in steps `first` to `last` (exclusive) of some units."""
+        """Spikes/s (steps, units) in steps `first` to `last` (exclusive) of some units.
+
+        The same to the last bit wherever it is computed.
+        """
         columns = np.asarray(units)
-        loadings = self.loadings[columns].T / np.float32(LATENT_LEVELS)
-        log_rate = self.latents[first:last].astype(np.float32) @ loadings
-        log_rate += _joined(self.slow[:, columns], first, last)
-        log_rate += self.base[columns]
-        np.minimum(log_rate, np.float32(np.log(HIGHEST_RATE)), out=log_rate)
-        rate: npt.NDArray[np.float32] = np.exp(log_rate, out=log_rate)
+        # Latents are whole numbers, so the products below are exact: see `on_grid`.
+        loadings = on_grid(self.loadings[columns].T, _LOADING_BITS) / LATENT_LEVELS
+        base, slow = self.base[columns], self.slow[:, columns]
+        rate = np.empty((last - first, len(columns)), dtype=np.float32)
+        for start in range(first, last, _BLOCK):
+            stop = min(start + _BLOCK, last)
+            log_rate = self.latents[start:stop].astype(np.float64) @ loadings
+            log_rate += _joined(slow, start, stop)
+            log_rate += base
+            np.clip(log_rate, _LOWEST_LOG_RATE, _HIGHEST_LOG_RATE, out=log_rate)
+            rate[start - first : stop - first] = exp(log_rate)
         return rate
 
     def rates(self, edges: npt.NDArray[np.float64], uuids: list[str]) -> npt.NDArray[np.float32]:
@@ -114,13 +129,14 @@ def rounded(values: npt.ArrayLike, levels: int) -> npt.NDArray[np.int8]:
     return np.clip(np.round(np.asarray(values) * levels), -127, 127).astype(np.int8)
 
 
-def _joined(knots: npt.NDArray[np.int8], first: int, last: int) -> npt.NDArray[np.float32]:
+def _joined(knots: npt.NDArray[np.int8], first: int, last: int) -> npt.NDArray[np.float64]:
     """Log rate at the middle of each step, between knots (knots, units)."""
     place = ((np.arange(first, last) + 0.5) * (STEP / SLOW_STEP)).astype(np.float32)
     low = np.minimum(place.astype(np.intp), len(knots) - 2)
-    weight = (place - low).astype(np.float32)[:, None]
-    near = knots[low[0] : low[-1] + 2].astype(np.float32) / np.float32(SLOW_LEVELS)
-    low = low - low[0]
-    joined: npt.NDArray[np.float32] = near[low]
-    joined += weight * (near[low + 1] - near[low])
+    weight = (place - low)[:, None]
+    near = knots[low[0] : low[-1] + 2] / SLOW_LEVELS
+    low -= low[0]
+    joined: npt.NDArray[np.float64] = np.diff(near, axis=0)[low]
+    joined *= weight
+    joined += near[low]
     return joined
