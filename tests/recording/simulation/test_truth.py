@@ -1,9 +1,11 @@
 """True rates are integrated exactly over any bins, and survive the disk."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from napari_mtm.errors import SourceError
 from napari_mtm.recording.simulation.truth import (
@@ -100,6 +102,8 @@ def test_windows_beyond_the_session_do_not_fail(truth):
     assert np.isfinite(expected).all()
     assert expected[0, 0, 0] == 0.0
     assert expected[1, 1, 0] == 0.0
+    nowhere = np.array([[-3.0, -2.0], [5.0, 6.0], [70.0, 71.0]])
+    assert (truth.rates(nowhere, ["a"]) == 0.0).all()
 
 
 def test_rates_are_capped(truth):
@@ -116,11 +120,111 @@ def test_save_and_load(truth, tmp_path):
     np.testing.assert_array_equal(loaded.rate(0, STEPS, [0, 1, 2]), truth.rate(0, STEPS, [0, 1, 2]))
 
 
-def test_unknown_units_and_damaged_files(truth, tmp_path):
+def test_unknown_units(truth):
     with pytest.raises(SourceError, match="do not include unit z"):
         truth.rates(np.array([[0.0, 1.0]]), ["a", "z"])
+
+
+@pytest.fixture
+def saved(truth, tmp_path):
     path = tmp_path / "truth.safetensors"
     truth.save(path)
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(SourceError, match="is damaged"):
+    return path
+
+
+def refused(path, why=""):
+    with pytest.raises(SourceError, match=rf"truth\.safetensors, the true rates .*damaged.*{why}"):
         SimulatedTruth.load(path)
+
+
+def test_a_file_cut_short(saved):
+    saved.write_bytes(saved.read_bytes()[:100])
+    refused(saved)
+
+
+@pytest.mark.parametrize(
+    "uuids",
+    [
+        "null",
+        "[",
+        '"abc"',
+        '{"a": 0, "b": 0, "c": 0}',
+        '["a", "b", 3]',
+        '["a", "b"]',
+        '["a", "b", "a"]',
+        pytest.param("[" * 100_000, id="deep"),
+    ],
+)
+def test_units_that_are_no_list_of_three_names(saved, uuids):
+    save_file(load_file(saved), saved, metadata={"uuids": uuids})
+    refused(saved)
+
+
+def test_no_units(saved):
+    save_file(load_file(saved), saved)
+    refused(saved, "list of units")
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("latents", lambda a: a.astype(np.float32)),
+        ("latents", lambda a: a.ravel()),
+        ("latents", lambda a: a[:0]),
+        ("latents", lambda a: a[:, :1]),
+        ("base", lambda a: a.astype(np.float64)),
+        ("base", lambda a: a[:2]),
+        ("base", lambda a: a[None]),
+        ("base", lambda a: a * np.float32(np.nan)),
+        ("loadings", lambda a: a.T),
+        ("loadings", lambda a: a[0, 0]),
+        ("loadings", lambda a: a * np.float32(np.inf)),
+        ("loadings", lambda a: a * np.float32(1e30)),
+        ("slow", lambda a: a[0, 0]),
+        ("slow", lambda a: a.astype(np.int16)),
+        ("slow", lambda a: a[:, :2]),
+        ("slow", lambda a: a[:20]),
+        ("slow", lambda a: a[:0]),
+    ],
+)
+def test_arrays_that_do_not_fit(saved, name, change):
+    tensors = load_file(saved)
+    tensors[name] = np.ascontiguousarray(change(tensors[name]))
+    save_file(tensors, saved, metadata={"uuids": json.dumps(["a", "b", "c"])})
+    refused(saved)
+
+
+def test_a_missing_array(saved):
+    tensors = load_file(saved)
+    del tensors["slow"]
+    save_file(tensors, saved, metadata={"uuids": json.dumps(["a", "b", "c"])})
+    refused(saved, "slow")
+
+
+def test_kinds_of_numbers_that_numpy_does_not_know(saved):
+    whole = saved.read_bytes()
+    end = 8 + int.from_bytes(whole[:8], "little")
+    header = whole[8:end].replace(b'"I8"', b'"F8_E5M2"')
+    saved.write_bytes(len(header).to_bytes(8, "little") + header + whole[end:])
+    refused(saved, "F8_E5M2")
+
+
+def test_whatever_bytes_are_wrong_rates_can_be_computed_or_the_file_is_refused(saved):
+    rng = np.random.default_rng(0)
+    whole = saved.read_bytes()
+    numbers = 8 + int.from_bytes(whole[:8], "little")
+    read = 0
+    for _ in range(400):
+        # Most of them in the header and in the few floating-point numbers behind it.
+        place = rng.integers(0, rng.choice([numbers + 40, len(whole)]))
+        wrong = rng.choice([rng.bytes(4), b"\xff" * 4])[: rng.integers(1, 5)]
+        saved.write_bytes(whole[:place] + wrong + whole[place + len(wrong) :])
+        try:
+            truth = SimulatedTruth.load(saved)
+        except SourceError:
+            continue
+        read += 1
+        rates = truth.rates(np.array([[0.0, 2.0, 9.0]]), list(truth.uuids))
+        assert np.isfinite(rates).all()
+        assert (rates >= 0).all()
+    assert read > 50

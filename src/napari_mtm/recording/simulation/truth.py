@@ -1,8 +1,10 @@
 """The true rates of simulated units, kept as the factors that made them."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +27,14 @@ SLOW_LEVELS = 48
 drives the units, so the stored truth is exact, and small."""
 
 _LOADING_BITS = 30
+_LARGEST_LOADINGS = 2.0**15
+"""Sum of a unit's loadings up to which their products with latents are exact."""
 _LOWEST_LOG_RATE = -80.0
 _HIGHEST_LOG_RATE = float(np.log(HIGHEST_RATE))
 _BLOCK = 256
 """Steps whose rates are computed at a time, which the processor's cache holds."""
 
-_TENSORS = ("latents", "base", "loadings", "slow")
+_TYPES = {"latents": "I8", "base": "F32", "loadings": "F32", "slow": "I8"}
 
 
 @dataclass(frozen=True)
@@ -82,9 +86,10 @@ class SimulatedTruth:
         columns = np.array([index[u] for u in uuids], dtype=np.intp)
         n_windows, n_edges = edges.shape
         expected = np.empty((n_windows, n_edges - 1, len(columns)), dtype=np.float32)
+        steps = len(self.latents)
         for k, row in enumerate(edges):
-            first = max(int(row[0] / STEP) - 1, 0)
-            last = min(int(np.ceil(row[-1] / STEP)) + 1, len(self.latents))
+            first = min(max(int(row[0] / STEP) - 1, 0), steps - 1)
+            last = min(max(int(np.ceil(row[-1] / STEP)) + 1, first + 1), steps)
             total = np.zeros((last - first + 1, len(columns)))
             np.cumsum(self.rate(first, last, columns) * STEP, axis=0, out=total[1:])
             place = np.clip(row / STEP - first, 0, last - first)
@@ -115,13 +120,40 @@ class SimulatedTruth:
 
         try:
             with safe_open(path, framework="numpy") as file:
-                tensors = {name: file.get_tensor(name) for name in _TENSORS}
-                uuids = tuple(json.loads(file.metadata()["uuids"]))
-            return cls(uuids, **tensors)
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+                uuids = json.loads((file.metadata() or {}).get("uuids", "null"))
+                types = {name: file.get_slice(name).get_dtype() for name in _TYPES}
+                if types != _TYPES:
+                    raise ValueError(f"its numbers are of types {', '.join(types.values())}")
+                tensors = {name: file.get_tensor(name) for name in _TYPES}
+            _check(uuids, tensors)
+        except (SafetensorError, OSError, ValueError, RecursionError) as error:
             raise SourceError(
-                f"{path}, the true rates of a simulated session, is damaged ({error})."
+                f"{path}, the true rates of a simulated session, is damaged ({error}). "
+                "Copy or simulate the session again."
             ) from None
+        return cls(tuple(uuids), **tensors)
+
+
+def _check(uuids: object, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Raise ValueError unless rates of different units can be computed exactly from these."""
+    if not isinstance(uuids, list) or not all(isinstance(uuid, str) for uuid in uuids):
+        raise ValueError("it has no list of units")
+    n = len(uuids)
+    if len(set(uuids)) < n:
+        raise ValueError("it has a unit twice")
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    steps, n_latents = shapes["latents"] if len(shapes["latents"]) == 2 else (0, 0)
+    knots = shapes["slow"][0] if shapes["slow"] else 0
+    if not 1 <= steps <= (knots - 1) * round(SLOW_STEP / STEP) or shapes != {
+        "latents": (steps, n_latents),
+        "base": (n,),
+        "loadings": (n, n_latents),
+        "slow": (knots, n),
+    }:
+        raise ValueError(f"arrays of {', '.join(map(str, shapes.values()))} for {n} units")
+    size = np.abs(tensors["loadings"]).sum(axis=1, dtype=np.float64)
+    if not (np.isfinite(tensors["base"]).all() and (size <= _LARGEST_LOADINGS).all()):
+        raise ValueError("rates that are too large, or not finite")
 
 
 def rounded(values: npt.ArrayLike, levels: int) -> npt.NDArray[np.int8]:
