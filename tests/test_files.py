@@ -11,6 +11,7 @@ import pytest
 
 from napari_mtm.errors import SourceError, StoreError
 from napari_mtm.files import (
+    filling,
     is_regular,
     must_be_regular,
     new_folder,
@@ -162,3 +163,53 @@ def test_paths_in_sentences_are_short_and_printable():
     assert shortened("a/b c") == "a/b c"
     assert shortened("a\0b") == r"a\x00b"
     assert len(shortened("x" * 5000)) < 200
+
+
+# Folders
+
+
+def test_a_folder_takes_its_place_when_it_is_filled(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name in ("new", "empty"):
+        with filling(tmp_path / name) as folder:
+            (folder / "file").touch()
+            assert not (tmp_path / name / "file").exists()
+        assert (tmp_path / name / "file").exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "new"]
+
+
+def test_what_goes_wrong_meanwhile_leaves_no_folder(tmp_path):
+    def fill(problem: BaseException) -> None:
+        with filling(tmp_path / "new") as folder:
+            (folder / "file").touch()
+            raise problem
+
+    for problem, told in ((KeyboardInterrupt(), KeyboardInterrupt), (OSError(28, "x"), StoreError)):
+        with pytest.raises(told):
+            fill(problem)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_something_in_it_or_being_filled_is_left_alone(tmp_path):
+    put(tmp_path / "D" / "mine", b"x")
+    with pytest.raises(StoreError, match="is not empty"), filling(tmp_path / "D"):
+        pass
+    busy = pytest.raises(StoreError, match="Another process is writing")
+    with filling(tmp_path / "E"), busy, filling(tmp_path / "E"):
+        pass
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["D", "E"]
+
+
+def test_what_a_killed_process_had_left_of_a_folder_goes(tmp_path):
+    code = (
+        "import os, signal; from pathlib import Path; from napari_mtm.files import filling\n"
+        f"with filling(Path({str(tmp_path / 'D')!r})) as folder:\n"
+        "    (folder / 'file').touch(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2
+    (tmp_path / ".D-of-mine").mkdir()
+    with filling(tmp_path / "D") as folder:
+        (folder / "whole").touch()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".D-of-mine", "D"]
+    assert [p.name for p in (tmp_path / "D").iterdir()] == ["whole"]

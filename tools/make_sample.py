@@ -1,4 +1,8 @@
-"""Make the sample session again: one simulated animal, as a ONE cache."""
+"""Make the sample session anew: one simulated animal, as a ONE cache.
+
+The committed one was made before the simulation's arithmetic came out the same everywhere: this
+gives another animal of its kind, whose weights `make_weights.py` must make anew, too.
+"""
 
 import shutil
 from pathlib import Path

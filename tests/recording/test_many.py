@@ -178,7 +178,7 @@ def test_being_stopped_leaves_whole_stores_and_no_process(animals, out):
     ("change", "error", "message"),
     [
         ({"workers": 0}, PreparationError, "at least one worker"),
-        ({"out": "{tmp}/file"}, StoreError, "file cannot be a folder for stores: File exists"),
+        ({"out": "{tmp}/file"}, StoreError, "file cannot be a folder: File exists"),
         ({"one": "{tmp}/none"}, SourceError, "no ONE cache folder"),
     ],
 )

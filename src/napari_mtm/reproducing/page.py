@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_mtm.files import replacing
+from napari_mtm.files import new_folder, replacing
 from napari_mtm.masking.tasks import SCORES, Score
 from napari_mtm.reproducing.study import FEW, ONCE, REFERENCES, TRAINED, Arm, Result, Scale
 
@@ -193,12 +193,12 @@ def _draw(results: Sequence[Result], scale: Scale, out: Path) -> list[Path]:
     }
     figures["by-number-of-other-animals"] = _scaling(results, scale)
     figures["by-region"] = _by_region(results)
-    folder = out / "figures"
-    folder.mkdir(exist_ok=True)
+    folder = new_folder(out / "figures")
     paths = []
     for name, figure in figures.items():
         path = folder / f"{name}.svg"
-        figure.savefig(path, metadata={"Date": None})
+        with replacing(path) as file:
+            figure.savefig(file, format="svg", metadata={"Date": None})
         paths.append(path)
     return paths
 

@@ -47,6 +47,8 @@ def start_reading(network: Default, session: str, counts: Tensor) -> None:
     centre = torch.as_tensor(network.sessions[session].roots, device=counts.device)
     weight = (centre + _FLOOR).rsqrt()
     values, vectors = torch.linalg.eigh(_covariance(counts, centre, weight))
+    # A vector and its opposite are as good, and rounding decides which is found.
+    vectors = vectors * vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True)).sign()
     rank = min(network.sizes.rank, len(values))
     size = values.flip(0)[:rank].clamp(min=1e-8).sqrt()
     components = vectors.flip(1)[:, :rank] * weight[:, None] / size

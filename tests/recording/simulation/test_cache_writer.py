@@ -9,7 +9,7 @@ import pytest
 from one.api import One
 
 from napari_mtm import Cancelled, open_session
-from napari_mtm.errors import SourceError
+from napari_mtm.errors import SourceError, StoreError
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.prepare import prepare
 from napari_mtm.recording.simulation.animal import Recipe, simulate_animal
@@ -80,7 +80,7 @@ def test_hemispheres_and_true_ids(written):
 def test_an_existing_folder_is_not_touched(written):
     root, _ = written
     before = sorted(root.rglob("*"))
-    with pytest.raises(SourceError, match="is not empty"):
+    with pytest.raises(StoreError, match="is not empty"):
         simulate(root, RECIPE)
     assert sorted(root.rglob("*")) == before
 
@@ -111,12 +111,12 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "save", full)
-    with pytest.raises(SourceError, match=r"No space left on device\. Nothing was kept"):
+    with pytest.raises(StoreError, match=r"No space left on device\. Nothing was kept"):
         simulate(tmp_path / "D", Recipe(units=3, trials=2))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(SourceError, match="Cannot write to"):
+    with pytest.raises(StoreError, match="cannot be a folder"):
         simulate(tmp_path / "file" / "D", RECIPE)
