@@ -82,6 +82,13 @@ def test_shapes():
     assert numbers(np.zeros((3, 2)), "It", SourceError, shape=(3, 2)).shape == (3, 2)
 
 
+def test_narrow_and_wide_floats():
+    for dtype in (np.float16, np.longdouble):
+        given = np.array([1, 2], dtype=dtype)
+        assert numbers(given, "It", SourceError, least=-1e30, most=1e30).tolist() == [1.0, 2.0]
+        assert numbers(given, "It", SourceError, kind="whole").tolist() == [1, 2]
+
+
 def test_bounds_and_finiteness():
     assert numbers([np.nan, 1.0], "It", SourceError, least=0).tolist()[1] == 1.0
     with pytest.raises(SourceError, match=r"It must be 0 or more; the least is -1\."):

@@ -100,7 +100,7 @@ def _plain(values: object, what: str, error: type[MtmError], kind: Kind) -> npt.
     if array.dtype.kind not in "biuf":
         found = "text" if array.dtype.kind in "US" else f"of type {array.dtype}"
         raise error(f"{what} must be {_SAID[kind]}; what is there is {found}.")
-    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+    if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):  # too narrow for bounds
         return array.astype(np.float64)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 

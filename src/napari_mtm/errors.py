@@ -7,9 +7,21 @@ and exits with 2.
 
 import re
 
+_LONGEST = 600
+
 
 class MtmError(Exception):
-    """Base of all errors that napari-mtm raises on purpose."""
+    """Base of all errors that napari-mtm raises on purpose.
+
+    A message may quote what comes from outside, and so anything: what cannot be printed is shown
+    as "?", and the middle of what no person would read is left out.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        printable = "".join(c if c.isprintable() else "?" for c in message)
+        if len(printable) > _LONGEST:
+            printable = f"{printable[: _LONGEST - 200]}…{printable[-180:]}"
+        super().__init__(printable)
 
 
 class SourceError(MtmError):
@@ -43,9 +55,8 @@ class Cancelled(MtmError):
 def in_short(problem: object) -> str:
     """Return what a library's error says, as a phrase that one of our sentences can hold.
 
-    That is its first line, printable and of at most 160 characters, or the error's name.
+    That is its first line, of at most 160 characters, or the error's name.
     """
     first = next(iter(str(problem).strip().splitlines()), "")
-    first = re.sub(r" at 0x[0-9a-f]+", "", " ".join(first[:1000].split()))[:160]
-    printable = "".join(c if c.isprintable() else "?" for c in first)
-    return printable.rstrip(". ") or type(problem).__name__
+    short = re.sub(r" at 0x[0-9a-f]+", "", " ".join(first[:1000].split()))[:160]
+    return short.rstrip(". ") or type(problem).__name__

@@ -296,6 +296,13 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(alf):
         read(alf)
 
 
+def test_no_channels_for_clusters_that_fired(alf):
+    np.save(sorting(alf) / "clusters.channels.npy", np.empty(0, np.uint32))
+    recording = read(alf)
+    assert recording.probes[0].units["region"].unique().tolist() == ["unknown"]
+    assert any("clusters.channels has 0 rows for 5" in note for note in recording.notes)
+
+
 def test_depths_and_rates_that_cannot_be_are_not_known(alf):
     np.save(sorting(alf) / "clusters.depths.npy", [np.inf, 60.0, -np.inf, 140.0, np.nan])
     edit_table(sorting(alf) / "clusters.metrics.pqt", firing_rate=[np.inf, -1.0, 3.0, np.nan, 7.0])

@@ -308,7 +308,10 @@ class _Reader:
         if channel is None or (sites.coordinates is None and sites.atlas_ids is None):
             self.notes.append(f"{called(name)} does not say on which channels its clusters lie.")
             return Places.unknown(len(ids))
-        highest = int(channel.max(initial=-1))
+        if len(channel) <= int(ids.max(initial=-1)):
+            self._note_length(name, "clusters.channels", len(channel), int(ids.max()) + 1)
+            return Places.unknown(len(ids))
+        highest = int(channel.max()) if len(channel) else -1
         if highest >= sites.number:
             raise SourceError(
                 f"{self.files.name} {name} has a cluster on channel {highest}, but only "
@@ -531,7 +534,7 @@ def _pairs(path: Path) -> npt.NDArray[Any]:
     array = numbers(_array(path), str(path), SourceError, ndim=2)
     if array.shape[1] != 2:
         raise SourceError(f"{path} must have two columns; its shape is {array.shape}.")
-    return array
+    return array.astype(np.float64)
 
 
 def _trial_columns(attribute: str, path: Path) -> dict[str, npt.NDArray[Any]]:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_mtm.errors import SourceError
+from napari_mtm.errors import SourceError, in_short
+from napari_mtm.files import shortened
 from napari_mtm.recording.simulation.exact import exp, on_grid
 
 STEP = 0.01
@@ -82,7 +83,9 @@ class SimulatedTruth:
         index = {uuid: k for k, uuid in enumerate(self.uuids)}
         missing = [u for u in uuids if u not in index]
         if missing:
-            raise SourceError(f"The true rates do not include unit {missing[0]}; they are damaged.")
+            raise SourceError(
+                f"The true rates do not include unit {shortened(missing[0])}; they are damaged."
+            )
         columns = np.array([index[u] for u in uuids], dtype=np.intp)
         n_windows, n_edges = edges.shape
         expected = np.empty((n_windows, n_edges - 1, len(columns)), dtype=np.float32)
@@ -128,7 +131,7 @@ class SimulatedTruth:
             _check(uuids, tensors)
         except (SafetensorError, OSError, ValueError, RecursionError) as error:
             raise SourceError(
-                f"{path}, the true rates of a simulated session, is damaged ({error}). "
+                f"{path}, the true rates of a simulated session, is damaged ({in_short(error)}). "
                 "Copy or simulate the session again."
             ) from None
         return cls(tuple(uuids), **tensors)
