@@ -188,6 +188,22 @@ def test_a_units_table_has_all_its_columns():
         replace(small(), units=small().units.drop(columns="depth"))
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("firing_rate", [1, 2, np.nan, 3], "firing rates of units must be finite"),
+        ("firing_rate", [1, 2, -1, 3], "firing rates of units must be 0 or more"),
+        ("firing_rate", ["a", "b", "c", "d"], "firing rates of units must be numbers"),
+        ("uuid", ["a", "b", "", "d"], "must have a uuid of its own"),
+        ("uuid", ["a", "b", "a", "d"], "must have a uuid of its own"),
+        ("uuid", [1, 2, 3, 4], "must have a uuid of its own"),
+    ],
+)
+def test_units_that_cannot_be(column, values, said):
+    with pytest.raises(PreparationError, match=said):
+        replace(small(), units=small().units.assign(**{column: values}))
+
+
 def test_what_is_no_region_can_be_dropped():
     session = Session.from_counts(np.zeros((1, 1, 4)), ["root", "CA1", "void", "nowhere"])
     assert session.drop_outside().units["region"].tolist() == ["CA1"]

@@ -126,6 +126,11 @@ class Session:
                 f"{self.n_bins} bins of {self.bin_size:g} s."
             )
         self._check_sizes()
+        rates = self.units["firing_rate"]
+        numbers(rates, "The firing rates of units", PreparationError, least=0, finite=True)
+        uuids = self.units["uuid"]
+        if not all(isinstance(uuid, str) and uuid for uuid in uuids) or not uuids.is_unique:
+            raise PreparationError(f"Each unit of session {self.id} must have a uuid of its own.")
 
     def _check_sizes(self) -> None:
         """Raise PreparationError where a part has another size than the counts have."""

@@ -25,6 +25,7 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from napari_mtm.arrays import numbers
 from napari_mtm.errors import PreparationError, StoreError
 from napari_mtm.files import is_folder, reading, replacing
 from napari_mtm.recording.session import Session, titled
@@ -160,6 +161,8 @@ def open_store(path: Path, *, verify: bool = False) -> Session:
             raise StoreError(
                 f"{path} is damaged: {name} does not match its checksum. Prepare it again."
             )
+        if compared and name == "rates":
+            numbers(array, f"{path} is damaged: rates", StoreError, ndim=3, least=0, finite=True)
         arrays[name] = array
     try:
         return Session(

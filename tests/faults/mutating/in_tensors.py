@@ -27,6 +27,14 @@ _SHAPES: tuple[Callable[[list[int]], Any], ...] = (
     lambda shape: "text",
     lambda shape: shape[1:],
 )
+_KINDS = {"F32": "torch.float32", "F64": "torch.float64", "F16": "torch.float16"} | {
+    "BF16": "torch.bfloat16",
+    "I8": "torch.int8",
+    "U8": "torch.uint8",
+    "I32": "torch.int32",
+    "I64": "torch.int64",
+    "BOOL": "torch.bool",
+}
 _NUMBERS = (b"\0", b"\xff", b"\x7f", b"\x80", b"\x01")
 
 
@@ -125,7 +133,8 @@ def _fill(parts: Parts, chance: Random) -> None:
 def _seal_store(parts: Parts, text: str) -> None:
     """Put the text of a store's header in its place, with its checksum."""
     parts.about["session"] = text
-    parts.about["session_checksum"] = str(zlib.crc32(text.encode("utf-8", "surrogatepass")))
+    said = [{k: v for k, v in parts.about.items() if k != "checksum"}, parts.tensors]
+    parts.about["checksum"] = str(zlib.crc32(json.dumps(said, sort_keys=True).encode()))
 
 
 def change_store_and_seal(data: bytes, chance: Random) -> bytes:
@@ -154,16 +163,34 @@ def change_weights_and_seal(data: bytes, chance: Random) -> bytes:
         text = changed(about, chance)
     else:
         chance.choice((_fill, _describe))(parts, chance)
+    value = _checksum(text, parts)
+    if text.endswith("}") and len(text) > 2:
+        text = f'{text[:-1]},"checksum":{value}}}'
+    parts.about["napari-mtm"] = text
+    return parts.joined()
+
+
+def change_checkpoint_and_seal(data: bytes, chance: Random) -> bytes:
+    """Change a checkpoint, and make its checksum anew: it may be one of another run."""
+    parts = Parts.of(data)
+    if chance.random() < 0.3:
+        parts.about["standing"] = changed(json.loads(parts.about["standing"]), chance)
+    else:
+        chance.choice((_fill, _describe))(parts, chance)
+    kinds = {name: _KINDS.get(about["dtype"], "") for name, about in parts.tensors.items()}
+    text = json.dumps([parts.about["standing"], kinds], sort_keys=True)
+    parts.about["checksum"] = str(_checksum(text, parts))
+    return parts.joined()
+
+
+def _checksum(text: str, parts: Parts) -> int:
     value = zlib.crc32(text.encode("utf-8", "surrogatepass"))
     for name in sorted(parts.tensors):
         shape = parts.tensors[name]["shape"]
         axes = tuple(shape) if isinstance(shape, list) else shape
         value = zlib.crc32(f"{name}{axes}".encode(), value)
         value = zlib.crc32(parts.bytes_of(name), value)
-    if text.endswith("}") and len(text) > 2:
-        text = f'{text[:-1]},"checksum":{value}}}'
-    parts.about["napari-mtm"] = text
-    return parts.joined()
+    return value
 
 
 _PLAIN: tuple[Change, ...] = (
@@ -175,3 +202,4 @@ _PLAIN: tuple[Change, ...] = (
 TENSORS = [rewriting(change) for change in _PLAIN]
 STORES = TENSORS + [rewriting(change_store_and_seal, detectable=False)] * 2
 WEIGHTS = TENSORS + [rewriting(change_weights_and_seal, detectable=False)] * 2
+CHECKPOINTS = TENSORS + [rewriting(change_checkpoint_and_seal, detectable=False)] * 2

@@ -9,7 +9,7 @@ from tests.faults.mutating.in_archives import ARCHIVES
 from tests.faults.mutating.in_arrays import ARRAYS
 from tests.faults.mutating.in_json import JSON, LINES
 from tests.faults.mutating.in_tables import TABLES, WORDS
-from tests.faults.mutating.in_tensors import STORES, TENSORS, WEIGHTS
+from tests.faults.mutating.in_tensors import CHECKPOINTS, STORES, TENSORS, WEIGHTS
 from tests.faults.mutating.mutations import BYTES, PLACES, Mutation, other_files
 from tests.faults.mutating.targets import TARGETS
 
@@ -26,7 +26,10 @@ _WITHIN: Mapping[str, Sequence[Mutation]] = {
     ".csv": WORDS,
     ".pt": ARCHIVES,
 }
-_NO_WEIGHTS = ("checkpoint.safetensors", "_mtm_simulation.truth.safetensors")
+_NO_WEIGHTS: Mapping[str, Sequence[Mutation]] = {
+    "checkpoint.safetensors": CHECKPOINTS,
+    "_mtm_simulation.truth.safetensors": TENSORS,
+}
 _TURNS = [kind for kind, target in TARGETS.items() for _ in range(target.share)]
 Random(0).shuffle(_TURNS)
 
@@ -79,7 +82,7 @@ def mutant(seed: int, number: int, originals: Mapping[str, Files]) -> Mutant:
 
 
 def _within(file: str) -> Sequence[Mutation]:
-    return TENSORS if format_of(file) in _NO_WEIGHTS else _WITHIN[Path(file).suffix]
+    return _NO_WEIGHTS.get(Path(file).name, _WITHIN[Path(file).suffix])
 
 
 def format_of(file: str) -> str:
