@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from napari_mtm import Session
+from napari_mtm.errors import WeightsError
 from napari_mtm.masking.mask import Mask
 from napari_mtm.model.readouts import TRACES, fit_linear_classifier, fit_readouts
 from napari_mtm.model.weights import load_model, save_model
@@ -351,3 +352,13 @@ def test_readouts_go_through_weights(preset, tmp_path):
     assert before.keys() == after.keys() == {*TRACES, "choice", "choice-by-trial", "block"}
     for name, values in before.items():
         np.testing.assert_allclose(after[name], values, atol=1e-3)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_latents_of_broken_weights_are_refused(value):
+    session = Session.from_counts(np.ones((12, 5, 2)), ["CA1"] * 2)
+    good, broken = np.zeros((2, 12, 5, 4), np.float32)
+    broken[3, 2, 1] = value
+    for latents in ((good, broken), (broken, good)):
+        with pytest.raises(WeightsError, match="Latents must be"):
+            fit_readouts(*latents, session, np.arange(12))

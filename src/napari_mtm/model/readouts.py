@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from napari_mtm.arrays import numbers
+from napari_mtm.errors import WeightsError
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.trials import block_favours_right, chose_right
 
@@ -27,6 +29,8 @@ _RECENT = 5
 _FOLDS = 4
 _PENALTIES = 10.0 ** np.arange(-4, 4)
 _FEWEST_TRIALS = 8
+_MOST = 1e15
+"""Latents beyond it come of broken weights, and overflow when they are squared."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,11 @@ def fit_readouts(
 ) -> Readouts:
     """Fit decoders on latents (trials, bins, L) of some trials of a session.
 
-    `past` are latents in which no bin knows of a later one.
+    `past` are latents in which no bin knows of a later one. Raises WeightsError where latents are
+    such as only broken weights give.
     """
+    for given in (latents, past):
+        numbers(given, "Latents", WeightsError, ndim=3, least=-_MOST, most=_MOST, finite=True)
     around, before = Basis.fit(latents, _COMPONENTS), Basis.fit(past, _PAST_COMPONENTS)
     scores = around(latents)
     features = _around(scores)

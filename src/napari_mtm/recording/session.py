@@ -126,6 +126,8 @@ class Session:
                 f"{self.n_bins} bins of {self.bin_size:g} s."
             )
         self._check_sizes()
+        for name in ("depth", "label"):
+            numbers(self.units[name], f"Column {name} of the units", PreparationError)
         rates = self.units["firing_rate"]
         numbers(rates, "The firing rates of units", PreparationError, least=0, finite=True)
         uuids = self.units["uuid"]

@@ -385,5 +385,5 @@ def _values(column: "pd.Series[Any]") -> npt.NDArray[Any]:
 
 
 def _join(columns: list[_Column], arrays: Mapping[str, Any], n: int) -> pd.DataFrame:
-    data = {c.name: np.array(arrays[c.array]) if c.array else c.texts for c in columns}
+    data = {c.name: np.array(arrays[c.array]) if c.array is not None else c.texts for c in columns}
     return pd.DataFrame(data, index=range(n))

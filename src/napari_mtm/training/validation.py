@@ -90,7 +90,8 @@ class Exam:
         rates = model.predict(self.counts, self.hidden[task], task=task, session=self.session)
         null = np.log(np.maximum(self.null, FLOOR))
         scored = self.scored[task]
-        gain = self.counts * (rates - null) - (np.exp(rates) - self.null)
+        with np.errstate(over="ignore", invalid="ignore"):  # of broken weights
+            gain = self.counts * (rates - null) - (np.exp(rates) - self.null)
         spikes = float(self.counts.sum(where=scored, dtype=np.float64))
         found = float(gain.sum(where=scored, dtype=np.float64))
         return found / (spikes * math.log(2)) if spikes else math.nan
