@@ -86,9 +86,36 @@ def test_the_place_is_the_users_cache_folder(monkeypatch):
     assert cache.folder() == cache.folder(Path("/preferred")) == Path("/somewhere/else")
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense"])
+def header(text: bytes) -> bytes:
+    """A store of a header alone."""
+    text = b'{"__metadata__":{"format":"napari-mtm session",' + text
+    return len(text).to_bytes(8, "little") + text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"nonsense",
+        header(b'"a":' + b"[" * 200_000),
+        header(b'"version":1e999}}'),
+        header(b'"version":"2","session":5,"checksum":"0"}}'),
+        header(b'"version":"' + b"9" * 5000 + b'"}}'),
+        header(b'"version":[2]}}'),
+    ],
+    ids=range(7),
+)
 def test_other_files_in_the_cache_do_no_harm(content, own_cache, alf):
     own_cache.mkdir()
     (own_cache / "stray.mtm").write_bytes(content)
     open_session(alf)
     assert sorted(e.title for e in cache.entries()) == ["MOUSE 2024-02-03 002", "damaged"]
+    assert cache.clear() > 0
+    assert list(own_cache.iterdir()) == []
+
+
+def test_what_is_no_file_in_the_cache_stays_there(own_cache):
+    (own_cache / "folder.mtm").mkdir(parents=True)
+    assert cache.entries() == []
+    assert cache.clear() == 0
+    assert (own_cache / "folder.mtm").is_dir()

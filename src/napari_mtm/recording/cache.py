@@ -12,7 +12,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from napari_mtm.errors import MtmError, StoreError
+from napari_mtm.errors import MtmError, StoreError, in_short
+from napari_mtm.files import is_regular
 from napari_mtm.recording.alf import SessionFiles
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.reading import used
@@ -87,7 +88,7 @@ def keep(name: str, session: Session, folder: Path) -> Session:
 def entries() -> list[Entry]:
     """All entries, the last used first."""
     found = []
-    for path in folder().glob(f"*{SUFFIX}"):
+    for path in filter(is_regular, folder().glob(f"*{SUFFIX}")):
         try:
             title = store_title(path)
         except MtmError:
@@ -105,6 +106,9 @@ def clear(*, unused_days: float = 0.0) -> int:
     freed = 0
     for entry in entries():
         if time.time() - entry.used >= unused_days * 86_400:
-            entry.path.unlink(missing_ok=True)
+            try:
+                entry.path.unlink(missing_ok=True)
+            except OSError as error:
+                raise StoreError(f"Cannot remove {entry.path}: {in_short(error)}.") from None
             freed += entry.size
     return freed

@@ -319,7 +319,7 @@ def _read_layout(path: Path) -> _Layout:
         tensors = json.loads(text)
         metadata = tensors.pop("__metadata__")
         version = int(metadata["version"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise StoreError(f"{path} is damaged: its header cannot be read.") from None
     if version != VERSION:
         age, mend = (
