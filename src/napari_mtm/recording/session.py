@@ -196,9 +196,10 @@ class Session:
         acronyms = _acronyms(regions, n_units)
         clipped = np.minimum(given, 255).astype(np.uint8)
         id = id or f"counts-{hashlib.sha256(clipped.tobytes()).hexdigest()[:16]}"
+        width = float(numbers(bin_size, "The bin size", PreparationError, shape=(), finite=True))
         if window is None:
-            window = -0.5, round(-0.5 + n_bins * Preparation(bin_size=bin_size).bin_size, 9)
-        start, stop = Preparation(window=window, bin_size=bin_size).window
+            window = -0.5, round(-0.5 + n_bins * width, 9)
+        start, stop = Preparation(window=window, bin_size=width).window
         units = pd.DataFrame(
             {
                 "uuid": [f"{id}/{i}" for i in range(n_units)],
@@ -223,7 +224,7 @@ class Session:
                 for name, trace in (behaviour or {}).items()
             },
             window=(start, stop),
-            bin_size=float(bin_size),
+            bin_size=width,
             align="stimOn_times",
             rates=None
             if rates is None
