@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 from napari_mtm import __version__
 from napari_mtm.errors import MtmError
 from napari_mtm.files import is_folder, shortened
+from napari_mtm.progress import part
 from napari_mtm.terminal import bar, training
 
 if TYPE_CHECKING:
@@ -364,18 +365,18 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _prepare_one(options: argparse.Namespace, source: str) -> None:
-    from napari_mtm.recording.opening import find_files, open_session
+    from napari_mtm.recording.opening import find_source, open_session
     from napari_mtm.recording.prepare import prepare
-    from napari_mtm.recording.reading import read_recording
     from napari_mtm.recording.store import is_store, save_session, store_path
 
     if is_store(Path(source)):
         raise MtmError(f"{source} is a prepared session already.")
     preparation = _preparation(options)
-    files = find_files(source, one=options.one)
-    out = store_path(options.out, files.name)
+    found = find_source(source, one=options.one)
+    out = store_path(options.out, found.name)
     with bar("preparing") as progress:
-        session = prepare(read_recording(files), preparation, progress=progress)
+        found.fetch(part(progress, 0.0, 0.5))
+        session = prepare(found.read(), preparation, progress=part(progress, 0.5, 1.0))
     save_session(session, out)
     print(open_session(out).describe())
     print(f"{'store':<11}{out} ({out.stat().st_size / 1e6:.1f} MB)")

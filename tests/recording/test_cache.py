@@ -17,7 +17,7 @@ def test_the_second_opening_uses_the_cache(own_cache, alf, monkeypatch):
     assert entry.path.parent == own_cache
     assert entry.title == "MOUSE 2024-02-03 002"
     assert entry.size == entry.path.stat().st_size
-    monkeypatch.setattr("napari_mtm.recording.opening.read_recording", None)  # not needed again
+    monkeypatch.setattr("napari_mtm.recording.opening.prepare", None)  # not needed again
     second = open_session(alf)
     assert second == first
     assert isinstance(second.counts, np.memmap)

@@ -6,7 +6,7 @@ A dataset's path follows the ALF convention,
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -16,6 +16,7 @@ import pandas as pd
 
 from napari_mtm.errors import SourceError, in_short
 from napari_mtm.files import is_regular
+from napari_mtm.progress import Progress
 
 _SESSION_PATH = re.compile(
     r"(?:(?P<lab>[^/]+)/(?:Subjects/)?)?(?P<subject>[^/]+)/(?P<date>\d{4}-\d\d-\d\d)/(?P<number>\d{1,3})$"
@@ -75,6 +76,10 @@ class SessionFiles(Protocol):
         """Return a local path of a dataset; raise SourceError where it cannot be had."""
         ...
 
+    def fetch_all(self, datasets: Sequence[Dataset], progress: Progress) -> None:
+        """Have some datasets on this disk; only what lies on a server is downloaded."""
+        ...
+
     def verified(self, dataset: Dataset) -> Path:
         """Return a local path of a dataset that is what its source says of it, as far as it does.
 
@@ -112,6 +117,9 @@ class FolderFiles:
     def fetch(self, dataset: Dataset) -> Path:
         """Return the path of a dataset."""
         return self._root / dataset.path
+
+    def fetch_all(self, datasets: Sequence[Dataset], progress: Progress) -> None:
+        """Do nothing: the files are here."""
 
     def verified(self, dataset: Dataset) -> Path:
         """Return the path of a dataset; a folder says nothing of what it holds."""

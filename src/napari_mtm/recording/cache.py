@@ -14,10 +14,9 @@ from pathlib import Path
 
 from napari_mtm.errors import MtmError, StoreError, in_short
 from napari_mtm.files import is_regular
-from napari_mtm.recording.alf import SessionFiles
 from napari_mtm.recording.preparation import Preparation
-from napari_mtm.recording.reading import used
 from napari_mtm.recording.session import Session
+from napari_mtm.recording.source import Source
 from napari_mtm.recording.store import SUFFIX, VERSION, open_store, save_session, store_title
 
 _READER = 2
@@ -47,13 +46,11 @@ def folder(preferred: Path | None = None) -> Path:
     return preferred or user_cache_path("napari-mtm", appauthor=False)
 
 
-def key(files: SessionFiles, preparation: Preparation) -> str:
-    """Name of the entry for a source and a preparation."""
-    content = []
-    for dataset in sorted(filter(used, files.datasets), key=lambda d: d.path):
-        stat = files.fetch(dataset).stat()
-        content.append((dataset.path, stat.st_size, stat.st_mtime_ns))
-    text = json.dumps([VERSION, _READER, files.id, files.name, asdict(preparation), content])
+def key(source: Source, preparation: Preparation) -> str:
+    """Name of the entry for a source, whose files are here, and a preparation."""
+    text = json.dumps(
+        [VERSION, _READER, source.id, source.name, asdict(preparation), source.content()]
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -18,10 +18,9 @@ from napari_mtm.processes import Death, share
 from napari_mtm.progress import Progress, silent
 from napari_mtm.recording import cache
 from napari_mtm.recording.one_files import open_one
-from napari_mtm.recording.opening import find_files, sessions_of
+from napari_mtm.recording.opening import find_source, sessions_of
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.prepare import prepare
-from napari_mtm.recording.reading import read_recording
 from napari_mtm.recording.session import Session, titled
 from napari_mtm.recording.store import (
     open_store,
@@ -135,13 +134,13 @@ def _plan(
     for source in _each(sources, one):
         progress(0.0, f"looking for {source}")
         try:
-            files = find_files(source, one=one)
-            if files.id in first:
+            found = find_source(source, one=one)
+            if found.id in first:
                 raise SourceError(
-                    f"{source} is the same session as {first[files.id]}; name one of them."
+                    f"{source} is the same session as {first[found.id]}; name one of them."
                 )
-            first[files.id] = source
-            plan.append(_Job(source, *_place(files.id, files.name, out, holders)))
+            first[found.id] = source
+            plan.append(_Job(source, *_place(found.id, found.name, out, holders)))
         except Exception as error:  # noqa: BLE001  one source's trouble is not the others'
             plan.append(_failed(source, source, error))
     return plan
@@ -180,12 +179,13 @@ def _stored_id(store: Path) -> str | None:
 
 def _do(job: _Job, preparation: Preparation, one: str | None) -> Outcome:
     try:
-        files = find_files(job.source, one=None if one is None else _opened(one))
-        origin = cache.key(files, preparation)
+        source = find_source(job.source, one=None if one is None else _opened(one))
+        source.fetch()
+        origin = cache.key(source, preparation)
         session = _known(job.store, origin)
         there = session is not None
         if session is None:
-            session = prepare(read_recording(files), preparation)
+            session = prepare(source.read(), preparation)
             save_session(session, job.store, origin=origin)
         return Outcome(
             source=job.source,

@@ -5,17 +5,18 @@ What ONE raises, from damaged tables to a server that does not answer, becomes a
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from napari_mtm.errors import MtmError, SourceError, in_short
 from napari_mtm.files import is_folder, is_regular, shortened
+from napari_mtm.progress import Progress
 from napari_mtm.recording.alf import Dataset, one_revision_each, parse, session_name
 
 if TYPE_CHECKING:
@@ -67,6 +68,12 @@ class OneFiles:
         raise SourceError(
             f"{path} {self._differs(path, dataset)}; it is cut short or changed. Download it again."
         )
+
+    def fetch_all(self, datasets: Sequence[Dataset], progress: Progress) -> None:
+        """Download the datasets that are not here."""
+        for k, dataset in enumerate(datasets):
+            progress(k / len(datasets), f"downloading {PurePosixPath(dataset.path).name}")
+            self.fetch(dataset)
 
     def verified(self, dataset: Dataset) -> Path:
         """Return the local path of a dataset; from a server, one that has the hash of the tables.

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Literal
 from napari_mtm.errors import SourceError
 from napari_mtm.files import is_folder, is_regular, shortened
 from napari_mtm.progress import Progress, part, silent
-from napari_mtm.recording import cache
-from napari_mtm.recording.alf import FolderFiles, SessionFiles, is_eid, sessions_below
+from napari_mtm.recording import cache, formats
+from napari_mtm.recording.alf import FolderFiles, is_eid, sessions_below
 from napari_mtm.recording.one_files import OneFiles, open_one
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.prepare import prepare
-from napari_mtm.recording.reading import Survey, read_recording, survey
+from napari_mtm.recording.reading import AlfSource
 from napari_mtm.recording.session import Session
+from napari_mtm.recording.source import Source, Survey
 from napari_mtm.recording.store import is_store, open_store
 
 if TYPE_CHECKING:
@@ -59,31 +60,46 @@ def open_session(
 
     """
     report = progress or silent
-    if str(source) != SAMPLE and is_regular(Path(source)):
-        return open_store(Path(source))
     start, stop = window
     preparation = Preparation(units, min_rate, align, (start, stop), bin_size)
-    return open_files(find_files(source, one=one), preparation, progress=report)
+    if one is None and str(source) != SAMPLE and is_regular(Path(source)):
+        return open_file(Path(source), preparation, progress=report)
+    return open_source(find_source(source, one=one), preparation, progress=report)
 
 
-def open_files(
-    files: SessionFiles,
+def open_file(
+    path: Path,
     preparation: Preparation,
     *,
     cache_folder: Path | None = None,
     progress: Progress = silent,
 ) -> Session:
-    """Open a session's files, from the cache where it was prepared before.
+    """Open a file: a prepared store, which has settings of its own, or one of another format."""
+    found = None if is_store(path) else formats.find(path)
+    if found is None:
+        return open_store(path)
+    return open_source(found, preparation, cache_folder=cache_folder, progress=progress)
+
+
+def open_source(
+    source: Source,
+    preparation: Preparation,
+    *,
+    cache_folder: Path | None = None,
+    progress: Progress = silent,
+) -> Session:
+    """Open a session, from the cache where it was prepared before.
 
     `cache_folder` is where the cache lies, unless the environment names another folder.
     """
-    progress(0.0, f"looking for {files.name}")
-    name, folder = cache.key(files, preparation), cache.folder(cache_folder)
+    progress(0.0, f"looking for {source.name}")
+    source.fetch(part(progress, 0.0, 0.5))
+    name, folder = cache.key(source, preparation), cache.folder(cache_folder)
     known = cache.load(name, folder)
     if known is not None:
         return known
-    recording = read_recording(files, progress=part(progress, 0.0, 0.2))
-    session = prepare(recording, preparation, progress=part(progress, 0.2, 0.9))
+    recording = source.read(part(progress, 0.5, 0.6))
+    session = prepare(recording, preparation, progress=part(progress, 0.6, 0.9))
     progress(0.9, "keeping it for next time")
     return cache.keep(name, session, folder)
 
@@ -95,15 +111,15 @@ def survey_source(
     preparation: Preparation | None = None,
 ) -> Survey:
     """Say what a source holds, and what each choice of units would mean, without its spikes."""
-    return survey(find_files(source, one=one), preparation or Preparation())
+    return find_source(source, one=one).survey(preparation or Preparation())
 
 
-def find_files(source: str | Path, *, one: "One | str | Path | None" = None) -> SessionFiles:
-    """Find the files of a source; raise SourceError where it is nothing that we know."""
+def find_source(source: str | Path, *, one: "One | str | Path | None" = None) -> Source:
+    """Find a session where it lies; raise SourceError where it is nothing that we know."""
     if str(source) == SAMPLE:
-        return FolderFiles(_only(sessions_below(sample_folder()), sample_folder()))
+        return AlfSource(FolderFiles(_only(sessions_below(sample_folder()), sample_folder())))
     if one is not None:
-        return OneFiles(open_one(one), str(source))
+        return AlfSource(OneFiles(open_one(one), str(source)))
     path = Path(source)
     if not _is_there(path):
         raise SourceError(
@@ -111,14 +127,15 @@ def find_files(source: str | Path, *, one: "One | str | Path | None" = None) -> 
             if is_eid(str(source))
             else f"There is no file or folder {shortened(source)}."
         )
-    if not is_folder(path):
-        raise SourceError(
-            f"{path} is a prepared session already."
-            if is_store(path)
-            else f"{path} is no session that napari-mtm can read."
-        )
+    if is_store(path):
+        raise SourceError(f"{path} is a prepared session already.")
     below = sessions_below(path)
-    return FolderFiles(_only(below, path) if below else path)
+    found = None if below else formats.find(path)
+    if found is not None:
+        return found
+    if not is_folder(path):
+        raise SourceError(f"{path} is no session that napari-mtm can read.")
+    return AlfSource(FolderFiles(_only(below, path) if below else path))
 
 
 def _is_there(path: Path) -> bool:

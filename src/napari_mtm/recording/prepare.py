@@ -111,6 +111,8 @@ def _behaviour(
         "wheel-speed": bin_average(speed, edges),
         "whisker-motion-energy": bin_average(whisker.broken(CAMERA_GAP), edges),
     }
+    for name, trace in recording.traces.items():
+        behaviour[name] = bin_average(trace.broken(CAMERA_GAP), edges)
     for what, name, samples in (
         ("wheel trace", "wheel-velocity", position),
         ("whisker motion energy", "whisker-motion-energy", whisker),

@@ -1,6 +1,7 @@
 """What a source found: a recording on its own clock, not yet cut into windows."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -40,7 +41,11 @@ class Probe:
 
 @dataclass(frozen=True)
 class Recording:
-    """One session as its source holds it. `notes` are sentences a person should read."""
+    """One session as its source holds it.
+
+    `traces` are further behaviour by name, such as "lick-rate"; `notes` are sentences a
+    person should read.
+    """
 
     id: str
     name: str
@@ -48,6 +53,7 @@ class Recording:
     trials: pd.DataFrame | None = None
     wheel_position: Trace | None = None
     whisker: Trace | None = None
+    traces: Mapping[str, Trace] = field(default_factory=dict)
     truth: Truth | None = None
     simulated: bool = False
     notes: tuple[str, ...] = ()

@@ -21,12 +21,12 @@ from napari_mtm.progress import Progress, silent
 from napari_mtm.recording.alf import Dataset, SessionFiles, find
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.raw import UNIT_COLUMNS, Probe, Recording, Truth
-from napari_mtm.recording.session import ANY_TIME, titled
+from napari_mtm.recording.session import ANY_TIME
 from napari_mtm.recording.sites import Places, Sites
+from napari_mtm.recording.source import Content, Survey, choices
 from napari_mtm.recording.spikes import called, mean_rates, spikes_per_cluster, usable
 from napari_mtm.recording.traces import Trace
 from napari_mtm.recording.trials import column
-from napari_mtm.recording.units import chosen
 from napari_mtm.recording.windows import adjoining
 
 T = TypeVar("T")
@@ -64,36 +64,40 @@ _USED = {
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What one choice of units would mean: how many, and the size of their counts in MB."""
+class AlfSource:
+    """A session in ALF datasets, in a folder or as ONE knows them."""
 
-    units: str
-    n_units: int
-    counts_mb: float
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What a session holds, found before its spikes are read.
-
-    `n_trials` counts all trials, before any is left out; None without a trials
-    table. `read_mb` is the size of the spike files in MB. `notes` are sentences that
-    a person should read, such as what is missing.
-    """
-
-    id: str
-    name: str
-    simulated: bool
-    probes: tuple[str, ...]
-    n_trials: int | None
-    read_mb: float
-    choices: tuple[Choice, ...]
-    notes: tuple[str, ...] = ()
+    files: SessionFiles
 
     @property
-    def title(self) -> str:
-        """The name as a person should see it; it says when the session is simulated."""
-        return titled(self.name, simulated=self.simulated)
+    def id(self) -> str:
+        """What the session is keyed by."""
+        return self.files.id
+
+    @property
+    def name(self) -> str:
+        """What a person calls the session."""
+        return self.files.name
+
+    def fetch(self, progress: Progress = silent) -> None:
+        """Have the datasets that are read on this disk."""
+        self.files.fetch_all([d for d in self.files.datasets if used(d)], progress)
+
+    def content(self) -> Content:
+        """Say which datasets are read."""
+        found = []
+        for dataset in sorted(filter(used, self.files.datasets), key=lambda d: d.path):
+            stat = self.files.fetch(dataset).stat()
+            found.append((dataset.path, stat.st_size, stat.st_mtime_ns))
+        return found
+
+    def survey(self, preparation: Preparation) -> Survey:
+        """Count units and trials without reading spikes."""
+        return survey(self.files, preparation)
+
+    def read(self, progress: Progress = silent) -> Recording:
+        """Read the session."""
+        return read_recording(self.files, progress=progress)
 
 
 def read_recording(files: SessionFiles, *, progress: Progress = silent) -> Recording:
@@ -145,12 +149,6 @@ def survey(files: SessionFiles, preparation: Preparation) -> Survey:
         _, n_windows = adjoining(reader.spans(collections), preparation)
     else:
         n_windows = len(trials)
-    per_unit = n_windows * preparation.n_bins / 1e6
-    choices = []
-    for which in ("good", "all"):
-        asked = Preparation(units=which, min_rate=preparation.min_rate)
-        n = int(chosen(units, asked).sum())
-        choices.append(Choice(which, n, n * per_unit))
     return Survey(
         id=files.id,
         name=files.name,
@@ -158,7 +156,7 @@ def survey(files: SessionFiles, preparation: Preparation) -> Survey:
         probes=tuple(collections),
         n_trials=None if trials is None else len(trials),
         read_mb=size / 1e6,
-        choices=tuple(choices),
+        choices=choices(units, n_windows, preparation),
         notes=tuple(reader.notes),
     )
 

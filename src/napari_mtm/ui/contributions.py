@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_mtm.recording.alf import holds_session
-from napari_mtm.recording.opening import SAMPLE, find_files, open_files
+from napari_mtm.recording.opening import SAMPLE, find_source, open_source
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.store import is_store, open_store
@@ -31,8 +31,8 @@ def open_sample() -> "list[LayerData]":
     """Return the simulated sample session as a raster layer."""
     from napari_mtm.ui.preferences import preferences
 
-    files, folder = find_files(SAMPLE), preferences().cache
-    return _as_layers(open_files(files, Preparation(), cache_folder=folder))
+    source, folder = find_source(SAMPLE), preferences().cache
+    return _as_layers(open_source(source, Preparation(), cache_folder=folder))
 
 
 def open_dialog() -> None:
@@ -55,7 +55,7 @@ def _read_folder(path: str) -> "list[LayerData]":
     viewer = _viewer_with_window()
     if viewer is None:
         folder = preferences().cache
-        return _as_layers(open_files(find_files(path), Preparation(), cache_folder=folder))
+        return _as_layers(open_source(find_source(path), Preparation(), cache_folder=folder))
     from napari_mtm.ui.open_dialog import Request
     from napari_mtm.ui.session_dock import open_in_dock
 

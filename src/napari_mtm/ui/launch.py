@@ -54,12 +54,12 @@ def launch(source: str, *, one: str | None, preparation: "Preparation | None") -
     """
     choose_qt()
     check_screen()
-    from napari_mtm.recording.opening import find_files
+    from napari_mtm.recording.opening import find_source
     from napari_mtm.recording.preparation import Preparation
     from napari_mtm.recording.store import is_store
 
     if not is_store(Path(source)):
-        find_files(source, one=one)
+        find_source(source, one=one)
     import napari
 
     viewer = window(source, one=one, preparation=preparation or Preparation())

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_mtm.live.engine import use_threads
-from napari_mtm.recording.opening import SAMPLE, find_files
+from napari_mtm.recording.opening import SAMPLE, find_source
 from napari_mtm.ui.live import Origin
 from napari_mtm.ui.preferences import Preferences, preferences
 
@@ -76,4 +76,4 @@ class Models:
 
 def fitting(session: "Session") -> str:
     """Return which of the shipped models suits a session best."""
-    return "sample" if session.id == find_files(SAMPLE).id else "pretrained"
+    return "sample" if session.id == find_source(SAMPLE).id else "pretrained"

@@ -25,8 +25,8 @@ from napari_mtm.errors import MtmError
 from napari_mtm.recording.alf import sessions_below
 from napari_mtm.recording.opening import SAMPLE, survey_source
 from napari_mtm.recording.preparation import DEFAULT_ALIGN, Preparation
-from napari_mtm.recording.reading import Choice, Survey
 from napari_mtm.recording.session import ANY_TIME
+from napari_mtm.recording.source import Choice, Survey
 from napari_mtm.recording.store import is_store
 from napari_mtm.ui.jobs import Jobs
 

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QLabeledDoubleRangeSlider
 
-from napari_mtm.recording.opening import SAMPLE, find_files, open_files
+from napari_mtm.recording.opening import SAMPLE, find_source, open_source
 from napari_mtm.recording.ordering import ORDERS
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.regions import OUTSIDE
@@ -94,8 +94,8 @@ class SessionDock(QWidget):
         def work(progress: Any) -> Session:
             if is_store(Path(request.source)):
                 return open_store(Path(request.source))
-            files = find_files(request.source, one=request.one)
-            return open_files(files, request.preparation, cache_folder=folder, progress=progress)
+            source = find_source(request.source, one=request.one)
+            return open_source(source, request.preparation, cache_folder=folder, progress=progress)
 
         self.jobs.run(f"opening {request.source}", work, self._show)
 
