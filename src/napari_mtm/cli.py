@@ -5,6 +5,7 @@ sentences on stderr), 130 interrupted.
 """
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -132,6 +133,25 @@ def _add_sessions(add: _Add) -> None:
     """Add the commands that are about sessions."""
     sub = add("open", _open, "open napari on a session")
     _add_source(sub, nargs="?")
+    sub = add("search", _search, "look for sessions on a server, in a ONE cache or in a folder")
+    sub.add_argument(
+        "--one",
+        required=True,
+        metavar="PLACE",
+        help="address of an Alyx server, or folder of a ONE cache, a release or sessions; "
+        '"recent" for what was prepared before',
+    )
+    sub.add_argument(
+        "--user", metavar="NAME", help="log in as, with the password in NAPARI_MTM_ONE_PASSWORD"
+    )
+    sub.add_argument("--region", default="", metavar="A", help="Beryl name, such as CA1")
+    sub.add_argument("--subject", default="", metavar="S", help="part of the animal's name")
+    sub.add_argument("--lab", default="", metavar="L", help="part of the lab's name")
+    sub.add_argument("--project", default="", metavar="P", help="part of a project's name")
+    sub.add_argument("--date", default="", metavar="FROM:TO", help="days, as 2019-01-01:2020-12-31")
+    sub.add_argument("--id", default="", metavar="ID", help="of a session, or of a probe")
+    sub.add_argument("--list", choices=LISTS, help="only sessions of this list")
+    sub.add_argument("--json", action="store_true", help="print the table as JSON")
     sub = add("info", _info, "say what a session holds before preparing it")
     _add_source(sub)
     sub = add("prepare", _prepare, "bin sessions once, to open them instantly afterwards")
@@ -327,6 +347,37 @@ def _open(options: argparse.Namespace) -> None:
 
     preparation = _preparation(options) if hasattr(options, "units") else None
     launch(options.source, one=options.one, preparation=preparation)
+
+
+def _search(options: argparse.Namespace) -> None:
+    from napari_mtm.recording.catalogue.looking import COLUMNS, look
+    from napari_mtm.recording.catalogue.query import Query
+    from napari_mtm.recording.presets import eids
+
+    query = Query(
+        subject=options.subject,
+        lab=options.lab,
+        project=options.project,
+        region=options.region,
+        id=options.id,
+        among=frozenset(eids(options.list)) if options.list else None,
+    ).between(options.date)
+    with bar("looking") as progress:
+        listing = look(options.one, query, progress, user=options.user)
+    for note in listing.notes:
+        print(f"napari-mtm: {note}", file=sys.stderr)
+    if options.json:
+        rows = [{name: getattr(f, name) for name in COLUMNS} for f in listing.sessions]
+        print(json.dumps(rows, indent=1))
+        return
+    for f in listing.sessions:
+        size = "" if f.megabytes is None else f"{f.megabytes:.1f} MB"
+        here = "on disk" if f.on_disk else ""
+        regions = ", ".join(f.regions or ())
+        probes = ", ".join(f.probes)
+        print(f"{f.eid}  {f.name:<28} {f.lab:<16} {probes:<18} {size:>10}  {here:<7}  {regions}")
+    n = len(listing.sessions)
+    print(f"{n} session{'' if n == 1 else 's'}", file=sys.stderr)
 
 
 def _info(options: argparse.Namespace) -> None:

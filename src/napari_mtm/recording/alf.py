@@ -80,6 +80,10 @@ class SessionFiles(Protocol):
         """Have some datasets on this disk; only what lies on a server is downloaded."""
         ...
 
+    def size(self, dataset: Dataset) -> int | None:
+        """Bytes of a dataset, here or where it lies; None where that is not known."""
+        ...
+
     def verified(self, dataset: Dataset) -> Path:
         """Return a local path of a dataset that is what its source says of it, as far as it does.
 
@@ -120,6 +124,11 @@ class FolderFiles:
 
     def fetch_all(self, datasets: Sequence[Dataset], progress: Progress) -> None:
         """Do nothing: the files are here."""
+
+    def size(self, dataset: Dataset) -> int | None:
+        """Bytes of a dataset, None where it is missing."""
+        path = self.fetch(dataset)
+        return path.stat().st_size if is_regular(path) else None
 
     def verified(self, dataset: Dataset) -> Path:
         """Return the path of a dataset; a folder says nothing of what it holds."""
@@ -165,6 +174,14 @@ def session_name(path: str) -> str:
     if not match:
         return PurePosixPath(path).name
     return f"{match['subject']} {match['date']} {match['number']}"
+
+
+def session_parts(path: Path) -> tuple[str, str, str, int]:
+    """Lab, subject, day and number of a session's folder; its last part, where it is no such."""
+    match = _SESSION_PATH.search(path.absolute().as_posix())
+    if not match:
+        return "", path.name, "", 0
+    return match["lab"] or "", match["subject"], match["date"], int(match["number"])
 
 
 def parse(path: str) -> Dataset | None:

@@ -82,10 +82,10 @@ def keep(name: str, session: Session, folder: Path) -> Session:
         return replace(session, notes=(*session.notes, f"Not kept for next time: {error}"))
 
 
-def entries() -> list[Entry]:
+def entries(preferred: Path | None = None) -> list[Entry]:
     """All entries, the last used first."""
     found = []
-    for path in filter(is_regular, folder().glob(f"*{SUFFIX}")):
+    for path in filter(is_regular, folder(preferred).glob(f"*{SUFFIX}")):
         try:
             title = store_title(path)
         except MtmError:

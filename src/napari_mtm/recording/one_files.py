@@ -75,6 +75,10 @@ class OneFiles:
             progress(k / len(datasets), f"downloading {PurePosixPath(dataset.path).name}")
             self.fetch(dataset)
 
+    def size(self, dataset: Dataset) -> int | None:
+        """Bytes of a dataset as ONE's tables say, None where they do not."""
+        return self._listed[dataset.path].size
+
     def verified(self, dataset: Dataset) -> Path:
         """Return the local path of a dataset; from a server, one that has the hash of the tables.
 
@@ -151,6 +155,35 @@ def open_one(one: "One | str | Path") -> "One":
         return One(cache_dir=folder)
     except Exception as error:  # noqa: BLE001  damaged tables may raise anything
         raise SourceError(_of_tables(folder, error)) from None
+
+
+@dataclass(frozen=True)
+class Named:
+    """A session as ONE's tables name it; the day is YYYY-MM-DD."""
+
+    eid: str
+    subject: str
+    date: str
+    number: int
+    lab: str
+    projects: tuple[str, ...]
+
+
+def sessions_in(one: "One") -> list[Named]:
+    """All sessions in the tables of a ONE that is offline."""
+    with _asking(one):
+        eids, records = one.search(details=True)
+        return [
+            Named(
+                eid=str(eid),
+                subject=str(record["subject"]),
+                date=str(record["date"]),
+                number=int(record["number"]),
+                lab=str(record["lab"]),
+                projects=tuple(str(record.get("projects", "")).split(",")),
+            )
+            for eid, record in zip(eids, records, strict=True)
+        ]
 
 
 def _find(one: "One", eid: str) -> tuple[str | None, Path | None]:

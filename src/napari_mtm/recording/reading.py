@@ -4,7 +4,7 @@ Only spikes are needed; whatever else is missing is left out and said so.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -129,6 +129,16 @@ def used(dataset: Dataset) -> bool:
     return dataset.object == "trials" or (dataset.object, dataset.attribute) in _USED
 
 
+def whole_sortings(datasets: Iterable[Dataset]) -> dict[str, str]:
+    """Collection of the preferred spike sorting of each probe that has a whole one, by name."""
+    parts: dict[str, dict[str, set[str]]] = {}
+    for d in datasets:
+        if d.object == "spikes" and d.attribute in _BOTH:
+            parts.setdefault(_probe(d), {}).setdefault(d.collection, set()).add(d.attribute)
+    whole = {name: [c for c, p in found.items() if p == _BOTH] for name, found in parts.items()}
+    return {name: min(found, key=_preference) for name, found in sorted(whole.items()) if found}
+
+
 def survey(files: SessionFiles, preparation: Preparation) -> Survey:
     """Count units and trials, and what a session of them would weigh.
 
@@ -203,12 +213,10 @@ class _Reader:
         found: dict[str, dict[str, set[str]]] = {}
         for d in (*self.files.datasets, *self.files.missing):
             if d.object in ("spikes", "clusters"):
-                match = _PROBE.search(d.collection)
-                found.setdefault(match[1] if match else "", {}).setdefault(d.collection, set())
+                found.setdefault(_probe(d), {}).setdefault(d.collection, set())
         for d in self.files.datasets:
             if d.object == "spikes" and d.attribute in _BOTH:
-                match = _PROBE.search(d.collection)
-                found[match[1] if match else ""][d.collection].add(d.attribute)
+                found[_probe(d)][d.collection].add(d.attribute)
         return found
 
     def _note_sortings(self, name: str, chosen: str, collections: Mapping[str, set[str]]) -> None:
@@ -483,6 +491,12 @@ class _Reader:
 
     def _read(self, dataset: Dataset, read: Callable[[Path], T]) -> T:
         return read(self.files.verified(dataset))
+
+
+def _probe(dataset: Dataset) -> str:
+    """Name of the probe that a dataset is of, empty where its collection names none."""
+    match = _PROBE.search(dataset.collection)
+    return match[1] if match else ""
 
 
 def _preference(collection: str) -> tuple[int, int, str]:

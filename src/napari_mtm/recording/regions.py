@@ -88,6 +88,17 @@ def _atlas() -> tuple[dict[str, str], dict[int, tuple[str, str]]]:
     return by_acronym, by_id
 
 
+def beryl_names() -> list[str]:
+    """Names of all Beryl regions along the Allen graph."""
+    table = _beryl()
+    return sorted(table, key=lambda name: table[name].order)
+
+
+def full_name(name: str) -> str:
+    """What a Beryl acronym stands for."""
+    return _beryl()[name].full_name
+
+
 def region_order(names: Iterable[str]) -> np.ndarray:
     """Return the place of each Beryl name along the Allen graph; unknown ones come last."""
     table = _beryl()

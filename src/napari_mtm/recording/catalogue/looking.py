@@ -1,0 +1,150 @@
+"""Look for sessions in any place: a server, a ONE cache, a release, a folder."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from napari_mtm.errors import SourceError
+from napari_mtm.files import is_folder, is_regular, shortened
+from napari_mtm.progress import Progress, silent
+from napari_mtm.recording.catalogue.disk import in_cache, in_folder
+from napari_mtm.recording.catalogue.places import RECENT
+from napari_mtm.recording.catalogue.query import Found, Query
+from napari_mtm.recording.catalogue.recent import recent
+from napari_mtm.recording.catalogue.server import on_server
+from napari_mtm.recording.opening import SAMPLE, sample_folder
+from napari_mtm.recording.servers import PASSWORD, ServerOffline, connect, downloads_of, is_address
+
+if TYPE_CHECKING:
+    from one.api import One
+
+COLUMNS = (
+    "eid",
+    "subject",
+    "date",
+    "number",
+    "lab",
+    "probes",
+    "regions",
+    "on_disk",
+    "megabytes",
+    "good_units",
+)
+"""Columns of `search`."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What was found in a place, by subject and day; `notes` say what a person should know."""
+
+    sessions: tuple[Found, ...]
+    notes: tuple[str, ...] = ()
+
+
+def look(
+    place: "str | Path | One",
+    query: Query,
+    progress: Progress = silent,
+    *,
+    user: str | None = None,
+    cache_folder: Path | None = None,
+) -> Listing:
+    """Look for sessions in a place.
+
+    Parameters
+    ----------
+    place
+        "recent" for what was prepared before, "sample"; address of an Alyx server, folder of a ONE cache, of a release of the Brain-Wide Map, or of
+        session folders; or a ONE.
+    query
+        What is looked for.
+    progress
+        May raise `Cancelled`.
+    user
+        Who logs in to a server, with the password in NAPARI_MTM_ONE_PASSWORD; else the login that
+        ONE keeps is used.
+    cache_folder
+        Where prepared sessions are kept, if not in the usual place.
+
+    A server that does not answer is said to, and what was downloaded from it is listed. Raises
+    SourceError where the place is none, or LoginNeeded where it asks for a login.
+
+    """
+    notes: tuple[str, ...] = ()
+    if place == RECENT:
+        found = recent(query, cache_folder)
+    elif place == SAMPLE:
+        found = in_cache(sample_folder(), query, progress)
+    elif is_address(place):
+        try:
+            found = on_server(_connected(str(place), user), query, progress)
+        except ServerOffline as error:
+            found, notes = _offline(str(place), query, progress), (str(error),)
+    elif isinstance(place, str | Path):
+        found = _in_folder(Path(place), query, progress)
+    elif place.offline:
+        found = in_cache(Path(place.cache_dir), query, progress)
+    else:
+        found = on_server(place, query, progress)
+    ordered = sorted(found, key=lambda f: (f.subject.lower(), f.date, f.number, f.eid))
+    return Listing(tuple(ordered), notes)
+
+
+def search(
+    *,
+    one: "str | Path | One",
+    region: str | None = None,
+    subject: str | None = None,
+    lab: str | None = None,
+    project: str | None = None,
+    date: str | None = None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Look for sessions, and return a table with a row for each.
+
+    Parameters
+    ----------
+    one
+        Where: the address of an Alyx server, a folder, or a ONE.
+    region
+        Beryl acronym of a region that a probe passes.
+    subject, lab, project
+        Parts of their names.
+    date
+        A day, or a range of days as "2020-01-01:2020-12-31", of which either end may be left out.
+    progress
+        Called with the fraction done and a few words; it may raise `Cancelled`.
+
+    Columns are `COLUMNS`: `probes` and `regions` are tuples of names (regions None where they
+    are not known before the download), `on_disk` says whether the spikes are here, `megabytes`
+    is the size of what is read, and `good_units` their number; NaN where not known.
+
+    """
+    query = Query(subject=subject or "", lab=lab or "", project=project or "", region=region or "")
+    listing = look(one, query.between(date or ""), progress or silent)
+    rows = [{name: getattr(f, name) for name in COLUMNS} for f in listing.sessions]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _in_folder(folder: Path, query: Query, progress: Progress) -> list[Found]:
+    if not is_folder(folder):
+        raise SourceError(f"There is no folder {shortened(folder)}.")
+    if is_regular(folder / "sessions.pqt") and is_regular(folder / "datasets.pqt"):
+        return in_cache(folder, query, progress)
+    return in_folder(folder, query, progress)
+
+
+def _connected(address: str, user: str | None) -> "One":
+    password = os.environ.get(PASSWORD) if user else None
+    return connect(address, user=user, password=password)
+
+
+def _offline(address: str, query: Query, progress: Progress) -> list[Found]:
+    """Sessions of a server that were downloaded."""
+    folder = downloads_of(address)
+    if folder is None or not is_folder(folder):
+        return []
+    return [f for f in _in_folder(folder, query, progress) if f.on_disk]
