@@ -11,6 +11,7 @@ import pandas as pd
 from napari_mtm.errors import PreparationError
 from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording.binning import Binned, bin_edges, bin_spikes
+from napari_mtm.recording.checks import wheel_sign
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.raw import Probe, Recording
 from napari_mtm.recording.session import Session
@@ -42,6 +43,9 @@ def prepare(
             f"{binned.saturated} counts were above 255 and are stored as 255; use smaller bins."
         )
     behaviour = _behaviour(recording, edges, notes)
+    sign = wheel_sign(recording.wheel_position, recording.trials)
+    if sign:
+        notes.append(sign)
     progress(0.9, "finding true rates" if recording.truth else "putting it together")
     truth = recording.truth
     return Session(

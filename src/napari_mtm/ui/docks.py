@@ -10,6 +10,7 @@ from napari_mtm.ui.coordinator import Coordinator, coordinator_of
 
 _PLUGIN = "napari-mtm"
 _PANELS = ("Session", "Units", "Fine-tune", "Predict")
+_BROWSER = "Find sessions"
 _TRACES = "Traces"
 _TRACES_HEIGHT = 190
 _WATCHED = "napari-mtm watched"
@@ -38,6 +39,15 @@ def show_docks(viewer: Any) -> None:
             dock.raise_()
     for name in (*_PANELS, _TRACES):
         window.dock_widgets[_title(name)].parent().setWindowTitle(name)  # it fits on a tab
+
+
+def show_browser(viewer: Any) -> None:
+    """Show the panel in which sessions are found, behind one tab with the others."""
+    window = viewer.window
+    dock, _ = window.add_plugin_dock_widget(_PLUGIN, _BROWSER, tabify=True)
+    dock.show()
+    dock.raise_()
+    window.dock_widgets[_title(_BROWSER)].parent().setWindowTitle(_BROWSER)
 
 
 def _end_with(main: QMainWindow, coordinator: Coordinator) -> None:

@@ -29,14 +29,15 @@ from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.regions import OUTSIDE
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.store import is_store, open_store
+from napari_mtm.ui.activity import Activity
 from napari_mtm.ui.coordinator import Coordinator, Hover, coordinator_of
-from napari_mtm.ui.docks import show_docks
+from napari_mtm.ui.docks import show_browser, show_docks
 from napari_mtm.ui.dropping import take_folders
 from napari_mtm.ui.frame import CanvasFrame, find_canvas, frame_around
 from napari_mtm.ui.jobs import Jobs
 from napari_mtm.ui.open_dialog import OpenDialog, Request
 from napari_mtm.ui.part_scores import hover_line
-from napari_mtm.ui.parts import scrolling
+from napari_mtm.ui.parts import button, scrolling
 from napari_mtm.ui.preferences import preferences
 from napari_mtm.ui.raster import brightest
 from napari_mtm.ui.trial_text import trial_summary
@@ -61,7 +62,11 @@ class SessionDock(QWidget):
         self.coordinator: Coordinator = coordinator_of(napari_viewer)
         self.frame: CanvasFrame | None = None
         self.jobs = Jobs(self)
+        Activity(self.jobs)
 
+        self.find_button = button(
+            "find_sessions", "Find sessions…", "Look for sessions on a server or on this disk"
+        )
         self.open_button = QPushButton("Open session…", objectName="open")
         self.sample_button = QPushButton("Sample", objectName="open_sample")
         self.title = _label("title", selectable=True)
@@ -117,6 +122,7 @@ class SessionDock(QWidget):
 
     def _lay_out(self) -> None:
         top = QHBoxLayout()
+        top.addWidget(self.find_button, 1)
         top.addWidget(self.open_button, 1)
         top.addWidget(self.sample_button)
         self._busy = QWidget()
@@ -162,6 +168,7 @@ class SessionDock(QWidget):
         self.setMinimumWidth(270)
 
     def _connect(self) -> None:
+        self.find_button.clicked.connect(self._on_find_clicked)
         self.open_button.clicked.connect(self._on_open_clicked)
         self.sample_button.clicked.connect(self._on_sample_clicked)
         self.cancel_button.clicked.connect(self.jobs.cancel)
@@ -179,6 +186,11 @@ class SessionDock(QWidget):
         coordinator.trial_changed.connect(self._on_trial)
         coordinator.limits_changed.connect(self._on_limits)
         coordinator.hovered.connect(self._on_hover)
+
+    def _on_find_clicked(self) -> None:
+        viewer = self.coordinator.viewer
+        if hasattr(viewer, "window"):
+            show_browser(viewer)
 
     def _on_open_clicked(self) -> None:
         dialog = OpenDialog(self)
@@ -206,7 +218,8 @@ class SessionDock(QWidget):
         if session is None:
             self.title.setText("<b>No session is open.</b>")
             self.facts.setText(
-                "Open one of yours, or the sample: a simulated recording that needs no download. "
+                "Find one on a server, open one of yours, or the sample: a simulated recording "
+                "that needs no download. "
                 "Prepared stores and session folders can also be dropped on the window."
             )
             self.notes.hide()
