@@ -13,7 +13,7 @@ from one.api import ONE
 from napari_mtm import MtmError, Session, open_session
 from napari_mtm.errors import SourceError
 from napari_mtm.recording.one_files import open_one
-from tests.recording.alyx import EID, Alyx, serving
+from tests.recording.alyx import EID, Alyx, Fault, once, serving
 from tests.recording.test_alf import write_tables
 
 
@@ -31,7 +31,7 @@ def one(alyx: Alyx, tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "home").mkdir()
     params.setup(client=alyx.address, silent=True)
     found = params.get(client=alyx.address, silent=True)
-    params.save(found.set("HTTP_DATA_SERVER", f"{alyx.address}/files"), alyx.address)
+    params.save(found.set("HTTP_DATA_SERVER", f"{alyx.address}/public"), alyx.address)
     ONE.cache_clear()
     return ONE(
         base_url=alyx.address,
@@ -72,7 +72,7 @@ def test_a_session_of_a_server(one, alyx, alf):
 )
 @pytest.mark.parametrize("where", ["rest", "files"])
 def test_what_a_server_refuses_is_said_in_a_sentence(one, alyx, alf, where, fault, said):
-    setattr(alyx, where, fault)
+    setattr(alyx, where, Fault(close=True) if fault == "close" else Fault(fault))
     with pytest.raises(SourceError, match=said) as told:
         open_session(EID, one=one)
     assert alyx.address in str(told.value)
@@ -98,14 +98,14 @@ def flipped(content: bytes) -> bytes:
 
 @pytest.mark.parametrize("change", [flipped, lambda c: c[:-8], lambda c: b"x" * len(c)])
 def test_a_file_with_wrong_bytes_is_fetched_once_more(one, alyx, alf, change):
-    alyx.spoil = lambda content, time: change(content) if time == 1 else content
+    alyx.files = once(Fault(change=change))
     assert same(open_session(EID, one=one), alf)
     assert set(alyx.asked.values()) == {2}
 
 
 @pytest.mark.parametrize("change", [flipped, lambda c: c[:-8]])
 def test_a_file_that_stays_wrong_is_removed(one, alyx, alf, tmp_path, change):
-    alyx.spoil = lambda content, _: change(content)
+    alyx.files = Fault(change=change)
     with pytest.raises(
         SourceError, match=r"also when it was fetched again\. It was removed"
     ) as told:
@@ -113,7 +113,7 @@ def test_a_file_that_stays_wrong_is_removed(one, alyx, alf, tmp_path, change):
     name = str(told.value).split(" of session")[0].split("/")[-1]
     assert alyx.asked[name] == 2
     assert downloaded(tmp_path, name) == []
-    alyx.spoil = None
+    alyx.files = None
     assert same(open_session(EID, one=one), alf)
 
 
