@@ -233,6 +233,7 @@ _TESTS: dict[str, dict[str, Test]] = {
         "name": lambda r, v: r["name"].lower() == v.lower(),
         "date": lambda r, v: _date(r, v, v),
         "experiment_number": lambda r, v: r["session_info"]["number"] == int(v),
+        "tag": lambda r, v: v == "Brainwidemap" and "brainwide" in _within(r, "projects"),
     },
     "/datasets": {
         "id": lambda r, v: r["id"] == v,
@@ -274,6 +275,8 @@ def _holds(record: Record, key: str, wanted: str) -> bool:
     field_ = {"pk": "id", "session": "id"}.get(path[0] if path else "pk", path[0] if path else "")
     value = record["id" if field_ == "pk" else field_]
     values = value if isinstance(value, list) else [value]
+    if "date" in path:
+        values = [str(v)[:10] for v in values]
     return any(_OPERATORS[operator](str(v), wanted) for v in values)
 
 

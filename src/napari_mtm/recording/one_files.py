@@ -42,7 +42,7 @@ class OneFiles:
 
     def __init__(self, one: "One", eid: str) -> None:
         self._one = one
-        with _asking(one):
+        with asking(one):
             found, path = _find(one, eid)
             if found is None or path is None:
                 raise SourceError(f"Session {shortened(eid)} is not in {_place(one)}.")
@@ -117,7 +117,7 @@ class OneFiles:
     def _download(self, dataset: Dataset) -> Path:
         from one.alf.exceptions import ALFError
 
-        with _asking(self._one):
+        with asking(self._one):
             try:
                 found = self._one.load_dataset(
                     self.id, dataset.path, download_only=True, check_hash=False
@@ -171,7 +171,7 @@ class Named:
 
 def sessions_in(one: "One") -> list[Named]:
     """All sessions in the tables of a ONE that is offline."""
-    with _asking(one):
+    with asking(one):
         eids, records = one.search(details=True)
         return [
             Named(
@@ -224,7 +224,7 @@ def _md5(path: Path) -> str:
 
 
 @contextmanager
-def _asking(one: "One") -> Iterator[None]:
+def asking(one: "One") -> Iterator[None]:
     """Say in a sentence what went wrong while ONE was asked."""
     try:
         yield

@@ -29,8 +29,9 @@ def on_server(one: "One", query: Query, progress: Progress) -> list[Found]:
     probes: dict[str, list[str]] = {}
     named: dict[str, Found] = {}
     for record in _insertions(one, query, progress):
-        about = record["session_info"]
-        eid = str(record["session"])
+        about, eid = record["session_info"], str(record["session"])
+        if query.id not in ("", eid, str(record["id"])):
+            continue
         session = Found(
             eid=eid,
             subject=str(about["subject"]),
