@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_mtm.model.reconstruction import Reconstruction as Reconstruction
     from napari_mtm.model.weights import load_model as load_model
     from napari_mtm.model.weights import save_model as save_model
+    from napari_mtm.recording.catalogue.looking import search as search
     from napari_mtm.recording.opening import open_session as open_session
     from napari_mtm.recording.opening import survey_source as survey_source
     from napari_mtm.recording.session import Session as Session
@@ -46,6 +47,7 @@ _HOMES = {
     "save_model": "napari_mtm.model.weights",
     "open_session": "napari_mtm.recording.opening",
     "save_session": "napari_mtm.recording.store",
+    "search": "napari_mtm.recording.catalogue.looking",
     "survey_source": "napari_mtm.recording.opening",
 }
 
@@ -68,6 +70,7 @@ __all__ = [
     "pretrain",
     "save_model",
     "save_session",
+    "search",
     "survey_source",
 ]
 

@@ -133,6 +133,8 @@ def _add_sessions(add: _Add) -> None:
     """Add the commands that are about sessions."""
     sub = add("open", _open, "open napari on a session")
     _add_source(sub, nargs="?")
+    from napari_mtm.recording.presets import LISTS
+
     sub = add("search", _search, "look for sessions on a server, in a ONE cache or in a folder")
     sub.add_argument(
         "--one",

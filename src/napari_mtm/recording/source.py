@@ -72,6 +72,10 @@ class Source(Protocol):
         """Have all that is read on this disk; where it is there already, nothing happens."""
         ...
 
+    def to_download(self) -> int:
+        """Bytes that `fetch` would download."""
+        ...
+
     def content(self) -> Content:
         """Say which files are read, once they are here: it tells whether any has changed."""
         ...
@@ -100,6 +104,10 @@ class FileSource:
 
     def fetch(self, progress: Progress = silent) -> None:
         """Do nothing: the files are here."""
+
+    def to_download(self) -> int:
+        """Bytes that `fetch` would download: none."""
+        return 0
 
     def content(self) -> Content:
         """Say which files are read."""

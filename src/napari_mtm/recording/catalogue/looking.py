@@ -16,7 +16,14 @@ from napari_mtm.recording.catalogue.query import Found, Query
 from napari_mtm.recording.catalogue.recent import recent
 from napari_mtm.recording.catalogue.server import on_server
 from napari_mtm.recording.opening import SAMPLE, sample_folder
-from napari_mtm.recording.servers import PASSWORD, ServerOffline, connect, downloads_of, is_address
+from napari_mtm.recording.servers import (
+    PASSWORD,
+    ServerOffline,
+    cache_folder,
+    connect,
+    connect_as_known,
+    is_address,
+)
 
 if TYPE_CHECKING:
     from one.api import One
@@ -50,15 +57,15 @@ def look(
     progress: Progress = silent,
     *,
     user: str | None = None,
-    cache_folder: Path | None = None,
+    prepared: Path | None = None,
 ) -> Listing:
     """Look for sessions in a place.
 
     Parameters
     ----------
     place
-        "recent" for what was prepared before, "sample"; address of an Alyx server, folder of a ONE cache, of a release of the Brain-Wide Map, or of
-        session folders; or a ONE.
+        "recent" for what was prepared before, "sample"; the address of an Alyx server; the folder
+        of a ONE cache or of sessions; or a ONE.
     query
         What is looked for.
     progress
@@ -66,7 +73,7 @@ def look(
     user
         Who logs in to a server, with the password in NAPARI_MTM_ONE_PASSWORD; else the login that
         ONE keeps is used.
-    cache_folder
+    prepared
         Where prepared sessions are kept, if not in the usual place.
 
     A server that does not answer is said to, and what was downloaded from it is listed. Raises
@@ -75,7 +82,7 @@ def look(
     """
     notes: tuple[str, ...] = ()
     if place == RECENT:
-        found = recent(query, cache_folder)
+        found = recent(query, prepared)
     elif place == SAMPLE:
         found = in_cache(sample_folder(), query, progress)
     elif is_address(place):
@@ -138,13 +145,16 @@ def _in_folder(folder: Path, query: Query, progress: Progress) -> list[Found]:
 
 
 def _connected(address: str, user: str | None) -> "One":
-    password = os.environ.get(PASSWORD) if user else None
+    """Connect as somebody, with the password in the environment where no login is kept."""
+    if user is None:
+        return connect_as_known(address)
+    password = os.environ.get(PASSWORD) or None
     return connect(address, user=user, password=password)
 
 
 def _offline(address: str, query: Query, progress: Progress) -> list[Found]:
     """Sessions of a server that were downloaded."""
-    folder = downloads_of(address)
+    folder = cache_folder(address)
     if folder is None or not is_folder(folder):
         return []
     return [f for f in _in_folder(folder, query, progress) if f.on_disk]

@@ -1,4 +1,4 @@
-"""Places to look for sessions in: the sample, what was open before, servers, folders."""
+"""Places to look for sessions in: the public server, what was prepared before, the sample."""
 
 from dataclasses import dataclass
 
@@ -17,11 +17,14 @@ class Place:
 
 
 def usual_places() -> list[Place]:
-    """Return the places that need not be named: the public server, others that ONE knows."""
-    others = [server for server in known_servers() if server != OPENALYX]
+    """Return the places that need not be named."""
     return [
-        Place(OPENALYX, "IBL's public server (OpenAlyx)"),
-        *(Place(server, server) for server in others),
+        Place(OPENALYX, "OpenAlyx, IBL's public server"),
         Place(RECENT, "Prepared before, on this disk"),
         Place(SAMPLE, "The simulated sample"),
     ]
+
+
+def other_servers() -> list[Place]:
+    """Return the servers beside the public one that ONE was set up for; it takes a moment."""
+    return [Place(server, server) for server in known_servers() if server != OPENALYX]

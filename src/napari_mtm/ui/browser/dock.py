@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 from napari_mtm.errors import MtmError
 from napari_mtm.recording.catalogue.looking import Listing, look
 from napari_mtm.recording.catalogue.offer import Offer, offer
-from napari_mtm.recording.catalogue.places import usual_places
+from napari_mtm.recording.catalogue.places import Place, other_servers, usual_places
 from napari_mtm.recording.catalogue.query import Found
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.servers import LoginNeeded, is_address
@@ -74,13 +74,15 @@ class BrowserDock(QWidget):
         self._on_place()
         self._on_chosen(None)
         self.said.setText(_FIRST)
+        self._servers = Jobs(self)
+        self._servers.run("reading ONE's settings", lambda _: other_servers(), self._on_servers)
 
     @property
     def address(self) -> str:
         """Where to look: what is chosen in the list of places, or typed in it."""
-        typed, index = self.place.currentText().strip(), self.place.currentIndex()
-        chosen = index >= 0 and self.place.itemText(index) == typed
-        return str(self.place.itemData(index)) if chosen else typed
+        typed = self.place.currentText().strip()
+        index = self.place.findText(typed)
+        return typed if index < 0 else str(self.place.itemData(index))
 
     def find(self) -> None:
         """Look for sessions in the place that is chosen."""
@@ -98,7 +100,7 @@ class BrowserDock(QWidget):
         self.said.setText(f"Looking in {self.place.currentText()}…")
         self._jobs.run(
             "looking for sessions",
-            lambda progress: look(address, query, progress, cache_folder=cache),
+            lambda progress: look(address, query, progress, prepared=cache),
             self._on_found,
             self._on_not_found,
         )
@@ -124,7 +126,9 @@ class BrowserDock(QWidget):
         where = QHBoxLayout()
         where.addWidget(self.place, 1)
         where.addWidget(self.folder_button)
-        where.addWidget(self.login_button)
+        asking = QHBoxLayout()
+        asking.addWidget(self.find_button, 1)
+        asking.addWidget(self.login_button)
         self._busy = QWidget()
         busy = QHBoxLayout(self._busy)
         busy.setContentsMargins(0, 0, 0, 0)
@@ -143,7 +147,7 @@ class BrowserDock(QWidget):
         layout = QVBoxLayout(self)
         layout.addLayout(where)
         layout.addWidget(self.filters)
-        layout.addWidget(self.find_button)
+        layout.addLayout(asking)
         layout.addWidget(self._busy)
         layout.addWidget(self.said)
         layout.addWidget(self.table, 1)
@@ -169,6 +173,13 @@ class BrowserDock(QWidget):
 
     def _on_place(self) -> None:
         self.login_button.setVisible(is_address(self.address))
+        line = self.place.lineEdit()
+        if not line.hasFocus():
+            line.setCursorPosition(0)  # the beginning is what tells places apart
+
+    def _on_servers(self, places: list[Place]) -> None:
+        for place in places:
+            self.place.addItem(place.title, place.address)
 
     def _on_folder(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "ONE cache or folder of sessions")

@@ -27,22 +27,24 @@ class Filters(QWidget):
         self.preset = QComboBox(objectName="preset")
         for title, name in _LISTS.items():
             self.preset.addItem(title, name)
-        self.subject = _line("subject", "such as KS014", "Part of the animal's name")
-        self.lab = _line("lab", "such as cortexlab", "Part of the laboratory's name")
-        self.project = _line("project", "such as brainwide", "Part of a project's name")
-        self.region = _line("region", "such as CA1", "Beryl name of a region that a probe passes")
+        self.subject = _line("subject", "KS014", "Part of the animal's name")
+        self.lab = _line("lab", "cortexlab", "Part of the laboratory's name")
+        self.project = _line("project", "brainwide", "Part of a project's name")
+        self.region = _line("region", "CA1", "Beryl name of a region that a probe passes")
         self.region.setCompleter(_regions(self))
         self.days = _line(
-            "days", "2019-01-01:2020-12-31", "A day, or a range of which an end may be left out"
+            "days", "from:to", "A day, or days from one to another, as 2019-01-01:2020-12-31"
         )
-        self.id = _line("id", "of a session or a probe", "Id of a session, or of a probe")
+        self.id = _line("id", "UUID", "Id of a session, or of a probe")
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
+        grid.setColumnStretch(1, 1)
+        grid.setColumnStretch(3, 1)
         rows = (
-            ("Sessions", self.preset, "Region", self.region),
-            ("Subject", self.subject, "Lab", self.lab),
-            ("Days", self.days, "Project", self.project),
-            ("Id", self.id, "", None),
+            ("Sessions", self.preset, "", None),
+            ("Region", self.region, "Subject", self.subject),
+            ("Lab", self.lab, "Project", self.project),
+            ("Days", self.days, "Id", self.id),
         )
         for k, (left, one, right, other) in enumerate(rows):
             _add(grid, k, 0, left, one, 1 if other is not None else 3)

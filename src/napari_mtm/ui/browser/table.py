@@ -9,8 +9,8 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from napari_mtm.recording.catalogue.query import Found
 
-_SORT_ROLE = Qt.ItemDataRole.UserRole
 _UNKNOWN = "–"
+_ROW_HEIGHT = 22
 
 
 @dataclass(frozen=True)
@@ -23,41 +23,36 @@ class _Column:
     tip: str
 
 
+def day(session: Found) -> str:
+    """Say on which day a session was, and its number on it."""
+    return f"{session.date} {session.number:03d}" if session.date else _UNKNOWN
+
+
+def number(value: int | None) -> str:
+    """Say how many, where that is known."""
+    return _UNKNOWN if value is None else str(value)
+
+
+def size(megabytes: float | None) -> str:
+    """Say a size in MB, where it is known."""
+    if megabytes is None:
+        return _UNKNOWN
+    return f"{megabytes:.1f}" if megabytes < 10 else f"{megabytes:.0f}"
+
+
+def regions(session: Found) -> str:
+    """Name the regions of a session, where they are known."""
+    return ", ".join(session.regions or (_UNKNOWN,))
+
+
 _COLUMNS = (
     _Column("Subject", lambda f: f.subject, lambda f: f.subject.lower(), "Name of the animal"),
-    _Column(
-        "Date", lambda f: _day(f), lambda f: (f.date, f.number), "Day and number of the session"
-    ),
-    _Column(
-        "Here",
-        lambda f: "yes" if f.on_disk else "",
-        lambda f: f.on_disk,
-        "Whether it is on this disk",
-    ),
-    _Column(
-        "Probes",
-        lambda f: str(len(f.probes) or _UNKNOWN),
-        lambda f: len(f.probes),
-        "Number of probes",
-    ),
-    _Column(
-        "Units",
-        lambda f: _number(f.good_units),
-        lambda f: f.good_units or 0,
-        "Good units, where known",
-    ),
-    _Column(
-        "MB",
-        lambda f: _size(f.megabytes),
-        lambda f: f.megabytes or 0.0,
-        "Size of the files that are read",
-    ),
-    _Column(
-        "Regions",
-        lambda f: ", ".join(f.regions or ()) or _UNKNOWN,
-        lambda f: f.regions or (),
-        "Regions that its probes pass, where known",
-    ),
+    _Column("Date", day, lambda f: (f.date, f.number), "Day, and number on it"),
+    _Column("Here", lambda f: "yes" if f.on_disk else "", lambda f: f.on_disk, "On this disk"),
+    _Column("Probes", lambda f: str(len(f.probes)), lambda f: len(f.probes), "Number of probes"),
+    _Column("Units", lambda f: number(f.good_units), lambda f: f.good_units or 0, "Good units"),
+    _Column("MB", lambda f: size(f.megabytes), lambda f: f.megabytes or 0.0, "What is read"),
+    _Column("Regions", regions, lambda f: f.regions or (), "Where its probes are"),
     _Column("Lab", lambda f: f.lab, lambda f: f.lab.lower(), "Laboratory"),
 )
 
@@ -90,7 +85,7 @@ class _Model(QAbstractTableModel):
             return column.text(session)
         if role == Qt.ItemDataRole.ToolTipRole:
             return f"{session.name}\n{session.eid}\n{', '.join(session.regions or ())}".strip()
-        return str(column.key(session)) if role == _SORT_ROLE else None
+        return None
 
     def headerData(
         self,
@@ -136,10 +131,10 @@ class SessionTable(QTableView):
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSortingEnabled(True)
         self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
-        self.setAlternatingRowColors(True)
         self.setShowGrid(False)
         self.setWordWrap(False)
         self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         self.selectionModel().selectionChanged.connect(lambda *_: self.chosen.emit(self.selected))
         self.doubleClicked.connect(lambda _: self._open())
@@ -169,17 +164,3 @@ class SessionTable(QTableView):
 
     def _at(self, index: QModelIndex) -> Found:
         return self._model.sessions[self._sorted.mapToSource(index).row()]
-
-
-def _day(session: Found) -> str:
-    return f"{session.date} {session.number:03d}" if session.date else _UNKNOWN
-
-
-def _number(value: int | None) -> str:
-    return _UNKNOWN if value is None else str(value)
-
-
-def _size(megabytes: float | None) -> str:
-    if megabytes is None:
-        return _UNKNOWN
-    return f"{megabytes:.1f}" if megabytes < 10 else f"{megabytes:.0f}"

@@ -1,0 +1,171 @@
+"""The panel in which sessions are found, against a server on this machine and folders on disk."""
+
+import pytest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+
+from napari_mtm.recording.catalogue.looking import Listing
+from napari_mtm.recording.catalogue.query import Found
+from napari_mtm.ui.browser.dock import BrowserDock
+from napari_mtm.ui.browser.filters import Filters
+from napari_mtm.ui.browser.table import SessionTable
+from napari_mtm.ui.browser.words import summary
+from tests.conftest import write_alf
+from tests.recording.test_alf import write_tables
+
+
+def found(subject="KS014", date="2019-12-03", **others) -> Found:
+    return Found(f"id-{subject}-{date}", subject, date, 1, "cortexlab", "source", None, **others)
+
+
+@pytest.fixture
+def dock(viewer, qtbot, own_cache, monkeypatch, tmp_path) -> BrowserDock:
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    dock = BrowserDock(viewer)
+    qtbot.addWidget(dock)
+    dock.show()
+    return dock
+
+
+def looked(dock, qtbot):
+    qtbot.waitUntil(lambda: not dock._jobs.running and not dock._offers.running)
+
+
+# The table
+
+
+@pytest.fixture
+def table(qtbot) -> SessionTable:
+    table = SessionTable()
+    qtbot.addWidget(table)
+    table.show()
+    return table
+
+
+def shown(table, column: int) -> list[str]:
+    model = table.model()
+    return [model.index(row, column).data() for row in range(model.rowCount())]
+
+
+def test_what_is_known_of_sessions_and_what_is_not(table):
+    whole = found(
+        probes=("probe00", "probe01"),
+        regions=("VISa", "CA1"),
+        good_units=120,
+        on_disk=True,
+        megabytes=412.3,
+    )
+    table.show_sessions([whole])
+    assert [shown(table, c)[0] for c in range(8)] == [
+        "KS014", "2019-12-03 001", "yes", "2", "120", "412", "VISa, CA1", "cortexlab",
+    ]  # fmt: skip
+    table.show_sessions([found()])
+    assert [shown(table, c)[0] for c in range(2, 7)] == ["", "0", "–", "–", "–"]
+
+
+def test_a_click_on_a_heading_sorts_numbers_as_numbers(table):
+    table.show_sessions([found("B", megabytes=9.0), found("a", megabytes=100.0), found("C")])
+    assert shown(table, 0) == ["a", "B", "C"]
+    table.sortByColumn(5, Qt.SortOrder.DescendingOrder)
+    assert shown(table, 0) == ["a", "B", "C"]
+    table.sortByColumn(5, Qt.SortOrder.AscendingOrder)
+    assert shown(table, 0) == ["C", "B", "a"]
+
+
+def test_the_session_of_the_row_is_opened_however_it_is_sorted(table, qtbot):
+    sessions = [found("A", megabytes=1.0), found("B", megabytes=2.0)]
+    table.show_sessions(sessions)
+    table.sortByColumn(5, Qt.SortOrder.DescendingOrder)
+    place = QPoint(5, table.rowViewportPosition(0) + 5)
+    with qtbot.waitSignal(table.chosen) as chosen:
+        QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert chosen.args == [sessions[1]]
+    with qtbot.waitSignal(table.opened) as opened:
+        QTest.keyClick(table, Qt.Key.Key_Return)
+    assert opened.args == [sessions[1]]
+    with qtbot.waitSignal(table.opened) as opened:
+        QTest.mouseDClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert opened.args == [sessions[1]]
+
+
+# The filters
+
+
+def test_what_is_typed_is_asked(qtbot):
+    filters = Filters()
+    qtbot.addWidget(filters)
+    filters.subject.setText("KS")
+    filters.region.setText("CA1 – Field CA1")
+    filters.days.setText("2019-01-01:")
+    query = filters.query()
+    assert (query.subject, query.region, query.first, query.last) == ("KS", "CA1", "2019-01-01", "")
+    assert query.among is None
+    assert not query.release
+    filters.preset.setCurrentText("Brain-Wide Map")
+    assert filters.query().release
+    filters.preset.setCurrentText("Repeated site")
+    assert len(filters.query().among) == 83
+
+
+def test_regions_are_completed_by_acronym_and_by_name(qtbot):
+    filters = Filters()
+    qtbot.addWidget(filters)
+    completer = filters.region.completer()
+    for typed, name in (("ca1", "CA1 – Field CA1"), ("dentate g", "DG – Dentate gyrus")):
+        completer.setCompletionPrefix(typed)
+        assert name in [completer.completionModel().index(k, 0).data() for k in range(9)]
+
+
+# The panel
+
+
+def test_a_cache_on_disk(dock, qtbot, alf, tmp_path):
+    write_alf(alf, "probe01")
+    write_tables(tmp_path, alf)
+    dock.place.setEditText(str(tmp_path))
+    qtbot.mouseClick(dock.find_button, Qt.MouseButton.LeftButton)
+    looked(dock, qtbot)
+    assert dock.said.text() == "1 session, 1 on this disk."
+    assert not dock.open_button.isEnabled()
+    dock.table.selectRow(0)
+    looked(dock, qtbot)
+    assert "2 probes, 12 trials" in dock.offer.text()
+    assert "nothing to download" in dock.offer.text()
+    assert dock.good.text() == "Good units: 6"
+    assert dock.all.text() == "All units: 10"
+    assert dock.open_button.isEnabled()
+
+
+def test_what_makes_no_sense_is_said(dock, qtbot, tmp_path):
+    dock.place.setEditText(str(tmp_path / "nowhere"))
+    dock.find()
+    looked(dock, qtbot)
+    assert "There is no folder" in dock.said.text()
+    dock.filters.region.setText("CA11")
+    dock.find()
+    assert "is no region of the Beryl atlas" in dock.said.text()
+
+
+def test_nothing_as_asked(dock, qtbot, alf):
+    dock.place.setEditText(str(alf))
+    dock.filters.region.setText("MOp")
+    dock.find()
+    looked(dock, qtbot)
+    assert dock.said.text() == summary(Listing(()))
+
+
+def test_a_login_is_offered_for_servers_only(dock, tmp_path):
+    dock.place.setCurrentIndex(0)
+    assert dock.login_button.isVisible()
+    dock.place.setEditText("https://alyx.example.org")
+    assert dock.login_button.isVisible()
+    dock.place.setEditText(str(tmp_path))
+    assert not dock.login_button.isVisible()
+
+
+def test_the_sample_is_found(dock, qtbot):
+    dock.place.setCurrentText("The simulated sample")
+    dock.find()
+    looked(dock, qtbot)
+    assert "1 session, 1 on this disk." in dock.said.text()
