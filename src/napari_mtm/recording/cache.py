@@ -19,7 +19,7 @@ from napari_mtm.recording.session import Session
 from napari_mtm.recording.source import Source
 from napari_mtm.recording.store import SUFFIX, VERSION, open_store, save_session, store_title
 
-_READER = 2
+_READER = 3
 """Raise it when reading or preparing changes, so that old entries are not used."""
 
 
