@@ -396,10 +396,8 @@ def _info(options: argparse.Namespace) -> None:
     print(f"trials     {'no trials table' if found.n_trials is None else found.n_trials}")
     print(f"reads      {found.read_mb:.1f} MB of spikes")
     for choice in found.choices:
-        print(
-            f"units      {choice.units:<5}{choice.n_units:>6} units, "
-            f"{choice.counts_mb:.1f} MB of counts"
-        )
+        size = "" if choice.counts_mb is None else f", {choice.counts_mb:.1f} MB of counts"
+        print(f"units      {choice.units:<5}{choice.n_units:>6} units{size}")
     for note in found.notes:
         print(f"note       {note}")
 

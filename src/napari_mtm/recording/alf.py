@@ -16,7 +16,7 @@ import pandas as pd
 
 from napari_mtm.errors import SourceError, in_short
 from napari_mtm.files import is_regular
-from napari_mtm.progress import Progress
+from napari_mtm.progress import Progress, silent
 
 _SESSION_PATH = re.compile(
     r"(?:(?P<lab>[^/]+)/(?:Subjects/)?)?(?P<subject>[^/]+)/(?P<date>\d{4}-\d\d-\d\d)/(?P<number>\d{1,3})$"
@@ -76,12 +76,19 @@ class SessionFiles(Protocol):
         """Return a local path of a dataset; raise SourceError where it cannot be had."""
         ...
 
-    def fetch_all(self, datasets: Sequence[Dataset], progress: Progress) -> None:
-        """Have some datasets on this disk; only what lies on a server is downloaded."""
+    def fetch_all(self, datasets: Sequence[Dataset], progress: Progress = silent) -> None:
+        """Have some datasets on this disk; only what lies on a server is downloaded.
+
+        What the server turns out not to have is `missing` from then on; SourceError of spikes.
+        """
         ...
 
-    def size(self, dataset: Dataset) -> int | None:
-        """Bytes of a dataset, here or where it lies; None where that is not known."""
+    def size(self, dataset: Dataset) -> int:
+        """Bytes of a dataset, 0 where they are not known."""
+        ...
+
+    def to_download(self, datasets: Iterable[Dataset]) -> int:
+        """Bytes of some datasets that are still to be downloaded; 0 where all are here."""
         ...
 
     def verified(self, dataset: Dataset) -> Path:
@@ -122,13 +129,17 @@ class FolderFiles:
         """Return the path of a dataset."""
         return self._root / dataset.path
 
-    def fetch_all(self, datasets: Sequence[Dataset], progress: Progress) -> None:
+    def fetch_all(self, datasets: Sequence[Dataset], progress: Progress = silent) -> None:
         """Do nothing: the files are here."""
 
-    def size(self, dataset: Dataset) -> int | None:
-        """Bytes of a dataset, None where it is missing."""
+    def size(self, dataset: Dataset) -> int:
+        """Bytes of a dataset, 0 where it is missing."""
         path = self.fetch(dataset)
-        return path.stat().st_size if is_regular(path) else None
+        return path.stat().st_size if is_regular(path) else 0
+
+    def to_download(self, datasets: Iterable[Dataset]) -> int:  # noqa: ARG002
+        """Return 0: the files are here."""
+        return 0
 
     def verified(self, dataset: Dataset) -> Path:
         """Return the path of a dataset; a folder says nothing of what it holds."""

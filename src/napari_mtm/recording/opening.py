@@ -1,6 +1,7 @@
 """Open a session, wherever it is."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,7 +13,8 @@ from napari_mtm.recording.alf import FolderFiles, is_eid, sessions_below
 from napari_mtm.recording.one_files import OneFiles, open_one
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.prepare import prepare
-from napari_mtm.recording.reading import AlfSource
+from napari_mtm.recording.reading import AlfSource, used
+from napari_mtm.recording.servers import ServerOffline, cache_folder, is_address
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.source import Source, Survey
 from napari_mtm.recording.store import is_store, open_store
@@ -95,13 +97,13 @@ def open_source(
     progress(0.0, f"looking for {source.name}")
     source.fetch(part(progress, 0.0, 0.5))
     name, folder = cache.key(source, preparation), cache.folder(cache_folder)
-    known = cache.load(name, folder)
-    if known is not None:
-        return known
-    recording = source.read(part(progress, 0.5, 0.6))
-    session = prepare(recording, preparation, progress=part(progress, 0.6, 0.9))
-    progress(0.9, "keeping it for next time")
-    return cache.keep(name, session, folder)
+    session = cache.load(name, folder)
+    if session is None:
+        recording = source.read(part(progress, 0.5, 0.6))
+        session = prepare(recording, preparation, progress=part(progress, 0.6, 0.9))
+        progress(0.9, "keeping it for next time")
+        session = cache.keep(name, session, folder)
+    return replace(session, notes=(*source.notes, *session.notes)) if source.notes else session
 
 
 def survey_source(
@@ -119,7 +121,7 @@ def find_source(source: str | Path, *, one: "One | str | Path | None" = None) ->
     if str(source) == SAMPLE:
         return AlfSource(FolderFiles(_only(sessions_below(sample_folder()), sample_folder())))
     if one is not None:
-        return AlfSource(OneFiles(open_one(one), str(source)))
+        return _known_to(one, str(source))
     path = Path(source)
     if not _is_there(path):
         raise SourceError(
@@ -136,6 +138,28 @@ def find_source(source: str | Path, *, one: "One | str | Path | None" = None) ->
     if not is_folder(path):
         raise SourceError(f"{path} is no session that napari-mtm can read.")
     return AlfSource(FolderFiles(_only(below, path) if below else path))
+
+
+def _known_to(one: "One | str | Path", eid: str) -> AlfSource:
+    """The session that ONE knows by an id; from disk, where a server gives no answer."""
+    try:
+        return AlfSource(OneFiles(open_one(one), eid))
+    except ServerOffline:
+        folder = cache_folder(str(one)) if is_address(one) else None
+        kept = None if folder is None else _downloaded(folder, eid)
+        if kept is None:
+            raise
+    note = f"{one} did not answer, so this is the session as it was downloaded before."
+    return AlfSource(kept, (note,))
+
+
+def _downloaded(folder: Path, eid: str) -> OneFiles | None:
+    """A session in a ONE cache, where all its spikes are there."""
+    try:
+        files = OneFiles(open_one(folder), eid)
+    except SourceError:
+        return None
+    return None if any(d.object == "spikes" and used(d) for d in files.missing) else files
 
 
 def _is_there(path: Path) -> bool:

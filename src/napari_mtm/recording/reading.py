@@ -5,7 +5,7 @@ Only spikes are needed; whatever else is missing is left out and said so.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,12 +33,16 @@ T = TypeVar("T")
 
 Indices = npt.NDArray[np.int64]
 
-_BOTH = {"times", "clusters"}
+_PARTS = ("times", "clusters")
+_BOTH = set(_PARTS)
 """Of the spikes, what no unit can be counted without."""
 
 _SORTERS = ("iblsorter", "pykilosort")
 _PROBE = re.compile(r"(?:^|/)(probe[^/]*)")
 _SIMULATION = ("simulation", "truth")
+_SURVEYED = ("clusters", "channels", "electrodeSites", "trials")
+"""Objects that tell what a session holds, without its spikes."""
+
 _USED = {
     ("spikes", "times"),
     ("spikes", "clusters"),
@@ -68,6 +72,7 @@ class AlfSource:
     """A session in ALF datasets, in a folder or as ONE knows them."""
 
     files: SessionFiles
+    notes: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -83,6 +88,10 @@ class AlfSource:
         """Have the datasets that are read on this disk."""
         self.files.fetch_all([d for d in self.files.datasets if used(d)], progress)
 
+    def to_download(self) -> int:
+        """Bytes that are still to be downloaded; 0 where all is here."""
+        return self.files.to_download(filter(used, self.files.datasets))
+
     def content(self) -> Content:
         """Say which datasets are read."""
         found = []
@@ -93,7 +102,8 @@ class AlfSource:
 
     def survey(self, preparation: Preparation) -> Survey:
         """Count units and trials without reading spikes."""
-        return survey(self.files, preparation)
+        found = survey(self.files, preparation)
+        return replace(found, notes=(*self.notes, *found.notes))
 
     def read(self, progress: Progress = silent) -> Recording:
         """Read the session."""
@@ -142,31 +152,39 @@ def whole_sortings(datasets: Iterable[Dataset]) -> dict[str, str]:
 def survey(files: SessionFiles, preparation: Preparation) -> Survey:
     """Count units and trials, and what a session of them would weigh.
 
-    Spikes are read only where nothing else says how many clusters or windows there are.
+    Spikes are read only where nothing else says how many clusters or windows there are, and never
+    downloaded; the tables of units and trials are.
     """
+    files.fetch_all([d for d in files.datasets if used(d) and d.object in _SURVEYED])
     reader = _Reader(files)
     collections = reader.spike_collections()
     reader.note_missing()
-    tables, size = [], 0
-    for name, collection in collections.items():
-        tables.append(reader.all_units(name, collection))
-        for attribute in ("times", "clusters"):
-            dataset = find(files.datasets, "spikes", attribute, collection)
-            size += files.fetch(dataset).stat().st_size if dataset else 0
-    units = pd.concat(tables, ignore_index=True)
+    spikes = [
+        d
+        for d in files.datasets
+        if d.object == "spikes" and used(d) and d.collection in collections.values()
+    ]
+    here = files.to_download(spikes) == 0
+    known = here or all(reader.n_clusters(c) for c in collections.values())
+    tables = [reader.all_units(name, c) for name, c in collections.items()] if known else []
     trials = reader.trials()
-    if trials is None or preparation.align == ANY_TIME:
-        _, n_windows = adjoining(reader.spans(collections), preparation)
-    else:
+    n_windows = None
+    if trials is not None and preparation.align != ANY_TIME:
         n_windows = len(trials)
+    elif here:
+        _, n_windows = adjoining(reader.spans(collections), preparation)
+    if not known:
+        reader.notes.append("How many units there are is seen once the spikes are downloaded.")
     return Survey(
         id=files.id,
         name=files.name,
         simulated=find(files.datasets, *_SIMULATION) is not None,
         probes=tuple(collections),
         n_trials=None if trials is None else len(trials),
-        read_mb=size / 1e6,
-        choices=choices(units, n_windows, preparation),
+        read_mb=sum(map(files.size, spikes)) / 1e6,
+        choices=choices(pd.concat(tables, ignore_index=True), n_windows, preparation)
+        if tables
+        else (),
         notes=tuple(reader.notes),
     )
 
@@ -206,6 +224,7 @@ class _Reader:
                 f"{self.files.name} has no spikes.times.npy; it is no spike-sorted session, "
                 "or not downloaded yet."
             )
+        self._note_revisions(chosen)
         return chosen
 
     def _sortings(self) -> dict[str, dict[str, set[str]]]:
@@ -225,6 +244,28 @@ class _Reader:
             self.notes.append(
                 f"{called(name)}: the spike sorting in {best} is not complete; the one in "
                 f"{chosen} is used."
+            )
+
+    def _note_revisions(self, chosen: Mapping[str, str]) -> None:
+        """Note the revisions of the spikes, where they have names."""
+        of_probes = {}
+        for name, collection in chosen.items():
+            parts = (find(self.files.datasets, "spikes", what, collection) for what in _PARTS)
+            of_probes[name] = tuple(part.revision if part else "" for part in parts)
+        for name, revisions in of_probes.items():
+            if len(set(revisions)) > 1:
+                told = (
+                    f"spikes.{what} of {f'revision {revision}' if revision else 'no revision'}"
+                    for what, revision in zip(_PARTS, revisions, strict=True)
+                )
+                self.notes.append(f"{called(name)} has {' and '.join(told)}.")
+        same = {name: r[0] for name, r in of_probes.items() if len(set(r)) == 1 and r[0]}
+        if same.keys() == chosen.keys() and len(set(same.values())) == 1:
+            self.notes.append(f"Spike sorting of revision {next(iter(same.values()))}.")
+        else:
+            self.notes.extend(
+                f"{called(name)}: spike sorting of revision {revision}."
+                for name, revision in same.items()
             )
 
     def note_missing(self) -> None:

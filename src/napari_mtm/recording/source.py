@@ -24,11 +24,14 @@ Content = list[tuple[str, int, int]]
 
 @dataclass(frozen=True)
 class Choice:
-    """What one choice of units would mean: how many, and the size of their counts in MB."""
+    """What one choice of units would mean: how many, and the size of their counts in MB.
+
+    The size is None where only spikes that are still to be downloaded would tell.
+    """
 
     units: str
     n_units: int
-    counts_mb: float
+    counts_mb: float | None
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,9 @@ class Survey:
     """What a session holds, found before it is prepared.
 
     `n_trials` counts all trials, before any is left out; None without a trials
-    table. `read_mb` is the size of the spikes to be read in MB. `notes` are sentences that
-    a person should read, such as what is missing.
+    table. `read_mb` is the size of the spikes to be read in MB. `choices` are empty where only
+    spikes that are still to be downloaded would tell. `notes` are sentences that a person should
+    read, such as what is missing.
     """
 
     id: str
@@ -66,6 +70,11 @@ class Source(Protocol):
     @property
     def name(self) -> str:
         """What a person calls the session."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about this opening alone, such as that a server did not answer."""
         ...
 
     def fetch(self, progress: Progress = silent) -> None:
@@ -101,6 +110,7 @@ class FileSource:
     folder: Path
     files: tuple[Path, ...]
     reader: Callable[[Progress], Recording]
+    notes: tuple[str, ...] = ()
 
     def fetch(self, progress: Progress = silent) -> None:
         """Do nothing: the files are here."""
@@ -150,13 +160,15 @@ def surveyed(recording: Recording, preparation: Preparation, *, read_mb: float) 
     )
 
 
-def choices(units: pd.DataFrame, n_windows: int, preparation: Preparation) -> tuple[Choice, ...]:
+def choices(
+    units: pd.DataFrame, n_windows: int | None, preparation: Preparation
+) -> tuple[Choice, ...]:
     """What each choice of units would mean, by a table with `label` and `firing_rate`."""
-    per_unit = n_windows * preparation.n_bins / 1e6
+    per_unit = None if n_windows is None else n_windows * preparation.n_bins / 1e6
     found = []
     which: Literal["good", "all"]
     for which in ("good", "all"):
         asked = Preparation(units=which, min_rate=preparation.min_rate)
         n = int(np.sum(chosen(units, asked)))
-        found.append(Choice(which, n, n * per_unit))
+        found.append(Choice(which, n, None if per_unit is None else n * per_unit))
     return tuple(found)

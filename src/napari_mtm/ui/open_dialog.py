@@ -204,8 +204,9 @@ class OpenDialog(QDialog):
         self.summary.setText(
             f"<b>{found.title}</b><br>{probes}, {trials}, {found.read_mb:.1f} MB of spikes to read"
         )
-        for button, choice in zip((self.good, self.all), found.choices, strict=True):
-            button.setText(_choice_text(choice))
+        for button, name in ((self.good, "good"), (self.all, "all")):
+            choice = next((c for c in found.choices if c.units == name), None)
+            button.setText(_choice_text(name, choice))
         self._enable(True)
 
     def _enable(self, on: bool) -> None:
@@ -230,9 +231,13 @@ class OpenDialog(QDialog):
             self._on_source()
 
 
-def _choice_text(choice: Choice) -> str:
-    name = {"good": "Good units", "all": "All units"}[choice.units]
-    return f"{name}: {choice.n_units}, {choice.counts_mb:.1f} MB of counts"
+def _choice_text(units: str, choice: Choice | None) -> str:
+    """What a choice of units would mean, as far as it is known before anything is downloaded."""
+    name = {"good": "Good units", "all": "All units"}[units]
+    if choice is None:
+        return name
+    size = "" if choice.counts_mb is None else f", {choice.counts_mb:.1f} MB of counts"
+    return f"{name}: {choice.n_units}{size}"
 
 
 def _spin(

@@ -75,7 +75,6 @@ def _looked_at(named: Found, files: SessionFiles) -> Found:
     every = whole_sortings([*files.datasets, *files.missing])
     here = whole_sortings(files.datasets)
     sizes = [files.size(d) for d in (*files.datasets, *files.missing) if used(d)]
-    known = [size for size in sizes if size is not None]
     on_disk = bool(every) and here.keys() == every.keys()
     return Found(
         eid=named.eid,
@@ -87,7 +86,7 @@ def _looked_at(named: Found, files: SessionFiles) -> Found:
         regions=_regions(files) if on_disk else None,
         good_units=_good_units(files, here.values()) if on_disk else None,
         on_disk=on_disk,
-        megabytes=sum(known) / 1e6 if len(known) == len(sizes) else None,
+        megabytes=sum(sizes) / 1e6 if all(sizes) else None,
         source=named.source,
         one=named.one,
     )

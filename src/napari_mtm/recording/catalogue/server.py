@@ -8,7 +8,7 @@ from napari_mtm.errors import MtmError, SourceError
 from napari_mtm.progress import Progress
 from napari_mtm.recording.catalogue.disk import downloaded
 from napari_mtm.recording.catalogue.query import Found, Query, named_as_asked
-from napari_mtm.recording.one_files import asking
+from napari_mtm.recording.one_files import _asking as asking
 
 if TYPE_CHECKING:
     from one.api import One
