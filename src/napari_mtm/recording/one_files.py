@@ -19,7 +19,7 @@ import pandas as pd
 from napari_mtm.errors import MtmError, SourceError, in_short
 from napari_mtm.files import alone, is_folder, is_regular, replacing, shortened
 from napari_mtm.progress import Progress, silent
-from napari_mtm.recording.alf import Dataset, one_revision_each, parse, session_name
+from napari_mtm.recording.alf import Dataset, LocalFiles, one_revision_each, parse, session_name
 from napari_mtm.recording.download import Bucket, Place, Remote, Web, bucket, bytes_left, download
 from napari_mtm.recording.download import differs as _differs
 from napari_mtm.recording.servers import (
@@ -132,6 +132,12 @@ class OneFiles:
             path = self.fetch(dataset)
         self._sound.add(dataset.path)
         return path
+
+    def downloaded(self, datasets: Iterable[Dataset]) -> LocalFiles:
+        """Return the session as it lies here, some datasets of it compared with their hashes."""
+        for dataset in datasets:
+            self.verified(dataset)
+        return LocalFiles(self.id, self.name, self._folder, self.datasets, self.missing)
 
     def _is_away(self, dataset: Dataset) -> bool:
         path, size = self._folder / dataset.path, self._listed[dataset.path].size
