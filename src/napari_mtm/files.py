@@ -8,7 +8,7 @@ a file; a link stays, and the file that it leads to is replaced.
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
@@ -128,6 +128,30 @@ def remove_unfinished(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     name = folder.name.rpartition(_UNFINISHED)[0].removeprefix(".")
     _lock_of(folder.with_name(name)).unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(lock: Path, waiting: Callable[[], object]) -> Iterator[None]:
+    """Let one process, and one thread, at a time do something under a lock file.
+
+    `waiting` is called again and again while another does it; what it raises ends the wait. The
+    file is gone afterwards. Raises OSError where it cannot be made.
+    """
+    from filelock import FileLock, Timeout
+
+    held = FileLock(lock)
+    while True:
+        try:
+            held.acquire(timeout=0)
+            break
+        except Timeout:
+            waiting()
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # whoever waits notices that the file is another
+            lock.unlink(missing_ok=True)
+        held.release()
 
 
 def new_folder(path: Path) -> Path:

@@ -3,8 +3,8 @@
 import os
 import signal
 import threading
+import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -50,6 +50,7 @@ def share(
     *,
     threads: int = 1,
     tidy: Callable[[Job, int], object] | None = None,
+    ready: Callable[[Job], bool] = lambda _: True,
 ) -> Iterator[tuple[int, Result | Death] | None]:
     """Do jobs in fresh processes; yield the place of each and what it came to, as they end.
 
@@ -69,9 +70,11 @@ def share(
     tidy
         Called with a job that was cut off and the number of its process, to remove what it had
         half done: here, or in that process where this one is gone.
+    ready
+        Whether a job can begin yet; it is asked again several times a second until it can.
 
     """
-    waiting = deque(enumerate(jobs))
+    waiting = dict(enumerate(jobs))
     crew: list[_Worker[Job, Result]] = [
         _Worker(work, threads, tidy) for _ in range(min(workers, len(jobs)))
     ]
@@ -80,11 +83,15 @@ def share(
             ended = None
             while ended is None:
                 for worker in crew:
-                    if waiting and worker.job is None:
-                        worker.give(*waiting.popleft())
+                    if worker.job is None:
+                        place = next((p for p, job in waiting.items() if ready(job)), None)
+                        if place is not None:
+                            worker.give(place, waiting.pop(place))
                 busy = {worker.pipe: worker for worker in crew if worker.job is not None}
-                ready = wait(list(busy), _TICK)
-                ended = busy[ready[0]].answer() if ready else None  # type: ignore[index]
+                if not busy:
+                    time.sleep(_TICK)
+                heard = wait(list(busy), _TICK) if busy else []
+                ended = busy[heard[0]].answer() if heard else None  # type: ignore[index]
                 yield ended
     finally:
         with _undisturbed():

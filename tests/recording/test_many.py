@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing import active_children
 from pathlib import Path
@@ -15,9 +17,11 @@ from napari_mtm import Cancelled, open_session
 from napari_mtm.errors import PreparationError, SourceError, StoreError
 from napari_mtm.recording.many import prepare_many
 from napari_mtm.recording.preparation import Preparation
+from napari_mtm.recording.servers import LoginNeeded, login
 from napari_mtm.recording.simulation.animal import Recipe
 from napari_mtm.recording.simulation.cache_writer import simulate
 from napari_mtm.recording.store import open_store
+from tests.recording.alyx import Alyx, Fault, serving
 
 RECIPE = Recipe(units=20, trials=15, areas=("VISa", "LP"))
 
@@ -191,3 +195,82 @@ def test_mistakes_that_concern_all(change, error, message, alf, tmp_path):
 
 def test_nothing_to_do(out):
     assert prepare_many([], out, Preparation()) == []
+
+
+# With a server
+
+
+@pytest.fixture
+def alyx(animals, tmp_path, monkeypatch) -> Iterator[Alyx]:
+    """A server with the animals, and a login to it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folders = sorted(animals.glob("*/Subjects/*/*/*"))
+    with serving(animals, *folders) as served:
+        login(served.address, user="someone", password="a password")
+        yield served
+
+
+def test_what_a_server_has_is_prepared_as_it_comes(alyx, out, animals):
+    eids = list(alyx.ids)
+    alyx.files = lambda name, _: Fault(cut=2000) if name == "spikes.times.npy" else None
+    told = []
+    unknown = "00000000-0000-4000-8000-000000000000"
+    outcomes = prepare_many(
+        [*eids, unknown],
+        out,
+        Preparation(),
+        one=alyx.address,
+        workers=2,
+        progress=lambda _, words: told.append(words),
+    )
+    assert statuses(outcomes) == ["done"] * 4 + ["failed"]
+    for eid, outcome in zip(eids, outcomes, strict=False):
+        here = open_session(alyx.ids[eid])
+        there = open_store(outcome.store)
+        assert there.id == eid
+        assert np.array_equal(there.counts, here.counts)
+    assert any(", SIM000-" in words and "spikes" in words for words in told)
+    assert told[-1] == "finished 5 of 5 sessions"
+    assert "(404)" in outcomes[4].why
+
+    alyx.requests.clear()
+    again = prepare_many(eids, out, Preparation(), one=alyx.address, workers=1)
+    assert statuses(again) == ["there already"] * 4
+    assert alyx.asked == {}
+    alyx.stop()
+    offline = prepare_many(eids, out, Preparation(), one=alyx.address, workers=1)
+    assert statuses(offline) == ["there already"] * 4
+
+
+def test_a_session_that_cannot_be_downloaded_costs_no_other(alyx, out):
+    eids = list(alyx.ids)
+    gone = next(alyx.ids[eids[1]].rglob("spikes.times.npy"))
+    moved = gone.with_name("moved")
+    record = alyx.datasets(eids[1])
+    gone.rename(moved)
+    alyx.datasets = lambda eid, found=alyx.datasets: record if eid == eids[1] else found(eid)
+    try:
+        outcomes = prepare_many(eids, out, Preparation(), one=alyx.address, workers=2)
+    finally:
+        moved.rename(gone)
+    assert statuses(outcomes) == ["done", "failed", "done", "done"]
+    assert "does not have what was asked for (404)" in outcomes[1].why
+
+
+def test_being_stopped_while_it_downloads(alyx, out):
+    alyx.files = Fault(rate=5000)
+
+    def stop(_, words):
+        if "MB/s" in words:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        prepare_many(list(alyx.ids), out, Preparation(), one=alyx.address, progress=stop)
+    assert list(out.iterdir()) == []
+    assert not [t for t in threading.enumerate() if t.name == "downloads"]
+
+
+def test_a_login_is_asked_for_once_for_all(alyx, out):
+    alyx.expired = True
+    with pytest.raises(LoginNeeded):
+        prepare_many(list(alyx.ids), out, Preparation(), one=alyx.address)

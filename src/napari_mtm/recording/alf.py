@@ -99,35 +99,19 @@ class SessionFiles(Protocol):
         ...
 
 
-class FolderFiles:
-    """The datasets in an ALF session folder, or in any folder with ALF files.
+@dataclass(frozen=True)
+class LocalFiles:
+    """The datasets of one session in a folder on this disk."""
 
-    Of several revisions of a dataset, the latest counts.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        if not folder.is_dir():
-            raise SourceError(f"There is no folder {folder}.")
-        self._root = folder.resolve()
-        top = self._root / "alf"
-        found = sorted((top if top.is_dir() else self._root).rglob("*.*.*"))
-        here: list[Dataset] = []
-        missing: list[Dataset] = []
-        for path in found:
-            dataset = parse(path.relative_to(self._root).as_posix())
-            if dataset is not None and not path.is_dir():
-                (here if is_regular(path) else missing).append(dataset)
-        self.datasets = one_revision_each(here)
-        self.missing = tuple(missing)
-        record = _session_record(self._root)
-        self.id = (
-            record or f"path-{hashlib.sha256(_identity(self._root).encode()).hexdigest()[:16]}"
-        )
-        self.name = session_name(self._root.as_posix())
+    id: str
+    name: str
+    folder: Path
+    datasets: tuple[Dataset, ...]
+    missing: tuple[Dataset, ...]
 
     def fetch(self, dataset: Dataset) -> Path:
         """Return the path of a dataset."""
-        return self._root / dataset.path
+        return self.folder / dataset.path
 
     def fetch_all(self, datasets: Sequence[Dataset], progress: Progress = silent) -> None:
         """Do nothing: the files are here."""
@@ -144,6 +128,33 @@ class FolderFiles:
     def verified(self, dataset: Dataset) -> Path:
         """Return the path of a dataset; a folder says nothing of what it holds."""
         return self.fetch(dataset)
+
+
+class FolderFiles(LocalFiles):
+    """The datasets in an ALF session folder, or in any folder with ALF files.
+
+    Of several revisions of a dataset, the latest counts.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise SourceError(f"There is no folder {folder}.")
+        root = folder.resolve()
+        top = root / "alf"
+        here: list[Dataset] = []
+        missing: list[Dataset] = []
+        for path in sorted((top if top.is_dir() else root).rglob("*.*.*")):
+            dataset = parse(path.relative_to(root).as_posix())
+            if dataset is not None and not path.is_dir():
+                (here if is_regular(path) else missing).append(dataset)
+        record = _session_record(root)
+        super().__init__(
+            id=record or f"path-{hashlib.sha256(_identity(root).encode()).hexdigest()[:16]}",
+            name=session_name(root.as_posix()),
+            folder=root,
+            datasets=one_revision_each(here),
+            missing=tuple(missing),
+        )
 
 
 def is_eid(text: str) -> bool:

@@ -12,15 +12,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari_mtm.errors import SourceError, in_short
-from napari_mtm.files import is_regular
+from napari_mtm.files import alone, is_regular
 from napari_mtm.progress import Progress
 from napari_mtm.recording.servers import trouble
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 PAUSES = (0.2, 1.0, 3.0)
 """Seconds before a server that gives nothing is asked again."""
@@ -155,13 +152,17 @@ class _Pace:
         self._total = sum(file.size or 0 for file in files)
         self._before = 0
         self._came = 0
-        self._began = time.monotonic()
+        self._began: float | None = None
         self._number = 0
 
     def begin(self, number: int) -> None:
         self._before = sum(file.size or 0 for file in self._files[:number])
         self._number = number
         self.tell()
+
+    def connected(self) -> None:
+        """Begin to measure how fast it is."""
+        self._began = self._began or time.monotonic()
 
     def add(self, size: int) -> None:
         self._came += size
@@ -170,7 +171,8 @@ class _Pace:
     def tell(self, more: str = "") -> None:
         file = self._files[self._number]
         done = min(self._before + _length(file.part), self._total)
-        speed = self._came / max(time.monotonic() - self._began, 1e-3)
+        now = time.monotonic()
+        speed = self._came / max(now - (self._began or now), 1e-3)
         words = [
             file.path.name,
             f"{self._number + 1} of {len(self._files)} files",
@@ -197,13 +199,16 @@ def _download(file: Remote, pace: _Pace) -> None:
         raise Refused(404)
     with _disk(file):
         file.path.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(file, pace):
+
+    def waiting() -> None:
+        pace.wait(_TICK, "waiting for another program that downloads it")
+
+    with _disk(file), alone(file.part.with_suffix(".lock"), waiting):
         if is_regular(file.path) and not differs(file.path, file.size, file.hash):
             return  # another process was faster
-        with _disk(file):
-            for left in file.path.parent.glob(f".{file.path.name}.*.part"):
-                if left != file.part:  # of another version
-                    left.unlink(missing_ok=True)
+        for left in file.path.parent.glob(f".{file.path.name}.*.part"):
+            if left != file.part:  # of another version
+                left.unlink(missing_ok=True)
         wrong = ""
         for _ in range(2):
             try:
@@ -212,8 +217,7 @@ def _download(file: Remote, pace: _Pace) -> None:
             except _Otherwise as problem:
                 wrong = str(problem)
             if not wrong:
-                with _disk(file):
-                    file.part.replace(file.path)
+                file.part.replace(file.path)
                 return
             file.part.unlink(missing_ok=True)
         file.path.unlink(missing_ok=True)
@@ -265,21 +269,21 @@ def _fill_from(place: Place, file: Remote, pace: _Pace, pauses: Sequence[float])
 
 def _receive(place: Place, file: Remote, pace: _Pace) -> bool:
     """Append what a server sends to a file's part; return whether that is all of it."""
-    with _disk(file):
-        if file.size is not None and _length(file.part) > file.size:
-            file.part.unlink()
-        at = _length(file.part)
+    if file.size is not None and _length(file.part) > file.size:
+        file.part.unlink()
+    at = _length(file.part)
     if at and at == file.size:
         return True
     with _network():
         answer = place(at)
+    pace.connected()
     try:
         size = file.size if answer.total is None else answer.total
         if file.size not in (None, size):
             raise _Otherwise(_of_size(size or 0, file.size))
         if answer.start not in (0, at):
             raise _Cut("another part of the file was sent than was asked for")
-        with _disk(file), file.part.open("ab" if answer.start == at else "wb", 0) as part:
+        with file.part.open("ab" if answer.start == at else "wb", 0) as part:
             for block in _blocks(answer):
                 part.write(block)
                 pace.add(len(block))
@@ -319,14 +323,11 @@ def _disk(file: Remote) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        raise _not_written(file, problem) from None
-
-
-def _not_written(file: Remote, problem: OSError) -> SourceError:
-    return SourceError(
-        f"Cannot write {file.path}: {problem.strerror or in_short(problem)}. What came till then "
-        "is kept; mend this and open the session again."
-    )
+        reason = problem.strerror or in_short(problem)
+        raise SourceError(
+            f"Cannot write {file.path}: {reason}. What came till then is kept; mend this and open "
+            "the session again."
+        ) from None
 
 
 def _must_have_room(files: Sequence[Remote]) -> None:
@@ -341,32 +342,6 @@ def _must_have_room(files: Sequence[Remote]) -> None:
             f"{_megabytes(left)} MB are to be downloaded, but there is room for "
             f"{_megabytes(free)} MB only in {folder}. Free some, and open the session again."
         )
-
-
-@contextmanager
-def _alone(file: Remote, pace: _Pace) -> Iterator[None]:
-    """Let one process at a time write a file's part; the others wait, and can be cancelled."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(file.part.with_suffix(".lock"))
-    while True:
-        try:
-            lock.acquire(timeout=0)
-            break
-        except Timeout:
-            pace.wait(_TICK, "waiting for another program that downloads it")
-        except OSError as problem:
-            raise _not_written(file, problem) from None
-    try:
-        yield
-    finally:
-        _release(lock)
-
-
-def _release(lock: "FileLock") -> None:
-    with suppress(OSError):  # whoever waits notices that the file is another
-        Path(lock.lock_file).unlink(missing_ok=True)
-    lock.release()
 
 
 # Places

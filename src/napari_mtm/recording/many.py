@@ -6,13 +6,14 @@ where an earlier one ended.
 """
 
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from napari_mtm.errors import MtmError, PreparationError, SourceError, StoreError
+from napari_mtm.errors import Cancelled, MtmError, PreparationError, SourceError, StoreError
 from napari_mtm.files import new_folder, remove_partial
 from napari_mtm.processes import Death, share
 from napari_mtm.progress import Progress, silent
@@ -21,7 +22,10 @@ from napari_mtm.recording.one_files import open_one
 from napari_mtm.recording.opening import find_source, sessions_of
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.prepare import prepare
+from napari_mtm.recording.reading import AlfSource
+from napari_mtm.recording.servers import ServerOffline, cache_folder, is_address
 from napari_mtm.recording.session import Session, titled
+from napari_mtm.recording.source import Source
 from napari_mtm.recording.store import (
     open_store,
     save_session,
@@ -64,11 +68,60 @@ class Outcome:
     why: str = ""
 
 
-@dataclass(frozen=True)
+_FAREWELL = 5.0
+"""Seconds for a download to hear that it is stopped; it hears none while nothing comes."""
+
+
+@dataclass(eq=False)
 class _Job:
+    """A session to prepare.
+
+    `found` is a session of a server, which can be read once it is `here`, unless it has `failed`.
+    """
+
     source: str
     name: str
     store: Path
+    found: AlfSource | None = None
+    here: bool = True
+    failed: Outcome | None = None
+
+
+class _Downloads:
+    """Downloads sessions of a server one after the other, as ONE is not made for several at once.
+
+    It does so in a thread until it is told to stop; `doing` says what it does.
+    """
+
+    doing = ""
+
+    def __init__(self, jobs: Sequence[_Job]) -> None:
+        self._jobs = jobs
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="downloads")
+
+    def __enter__(self) -> "_Downloads":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join(_FAREWELL)
+
+    def _run(self) -> None:
+        for job in self._jobs:
+            assert job.found is not None
+            try:
+                job.found = job.found.downloaded(partial(self._told, job.name))
+            except Exception as error:  # noqa: BLE001  one session's trouble is not the others'
+                job.found, job.failed = None, _failed(job.source, job.name, error)
+            job.here = True
+        self.doing = ""
+
+    def _told(self, name: str, _: float, message: str) -> None:
+        if self._stopped.is_set():
+            raise Cancelled
+        self.doing = f", {name}: {message}"
 
 
 def prepare_many(
@@ -92,7 +145,9 @@ def prepare_many(
     preparation
         How the recordings are cut.
     one
-        Folder of a ONE cache to use in local mode; the sources are then eids.
+        Folder of a ONE cache to use in local mode, or address of a server; the sources are then
+        eids. What a server has is downloaded one session after the other, while those that are
+        here are prepared. Of a server that gives no answer, what is on disk is prepared.
     workers
         Number of processes; by default one per core, as far as there are sessions.
     progress
@@ -106,22 +161,40 @@ def prepare_many(
     if workers is not None and workers < 1:
         raise PreparationError("Preparing needs at least one worker.")
     folder = new_folder(Path(out))
-    plan = _plan(sources, folder, None if one is None else open_one(one), progress)
+    known, cached = _opened_here(one)
+    plan = _plan(sources, folder, known, progress)
     jobs = [job for job in plan if isinstance(job, _Job)]
-    work = partial(_do, preparation=preparation, one=None if one is None else str(one))
+    work = partial(_do, preparation=preparation, one=cached)
     done: dict[_Job, Outcome] = {}
-    for ended in share(jobs, work, workers or os.cpu_count() or 1, tidy=_remove_partial):
-        if ended is not None:
-            place, outcome = ended
-            job = jobs[place]
-            done[job] = (
-                _failed(job.source, job.name, MtmError(_farewell(outcome)))
-                if isinstance(outcome, Death)
-                else outcome
-            )
-        n = len(plan) - len(jobs) + len(done)
-        progress(n / len(plan), f"finished {n} of {len(plan)} sessions")
+    processes = workers or os.cpu_count() or 1
+    with _Downloads([job for job in jobs if not job.here]) as downloads:
+        for ended in share(jobs, work, processes, tidy=_remove_partial, ready=lambda j: j.here):
+            if ended is not None:
+                place, outcome = ended
+                job = jobs[place]
+                done[job] = (
+                    _failed(job.source, job.name, MtmError(_farewell(outcome)))
+                    if isinstance(outcome, Death)
+                    else outcome
+                )
+            n = len(plan) - len(jobs) + len(done)
+            progress(n / len(plan), f"finished {n} of {len(plan)} sessions{downloads.doing}")
     return [done[item] if isinstance(item, _Job) else item for item in plan]
+
+
+def _opened_here(one: str | Path | None) -> tuple["One | None", str | None]:
+    """Open ONE, and say which cache folder of it the processes are to open."""
+    if one is None:
+        return None, None
+    if not is_address(one):
+        return open_one(one), str(one)
+    try:
+        return open_one(one), None
+    except ServerOffline:
+        folder = cache_folder(str(one))
+        if folder is None:
+            raise
+        return open_one(folder), str(folder)
 
 
 def _plan(
@@ -140,7 +213,10 @@ def _plan(
                     f"{source} is the same session as {first[found.id]}; name one of them."
                 )
             first[found.id] = source
-            plan.append(_Job(source, *_place(found.id, found.name, out, holders)))
+            job = _Job(source, *_place(found.id, found.name, out, holders))
+            if one is not None and not one.offline and isinstance(found, AlfSource):
+                job.found, job.here = found, False
+            plan.append(job)
         except Exception as error:  # noqa: BLE001  one source's trouble is not the others'
             plan.append(_failed(source, source, error))
     return plan
@@ -178,8 +254,12 @@ def _stored_id(store: Path) -> str | None:
 
 
 def _do(job: _Job, preparation: Preparation, one: str | None) -> Outcome:
+    if job.failed is not None:
+        return job.failed
     try:
-        source = find_source(job.source, one=None if one is None else _opened(one))
+        source: Source | None = job.found
+        if source is None:
+            source = find_source(job.source, one=None if one is None else _opened(one))
         source.fetch()
         origin = cache.key(source, preparation)
         session = _known(job.store, origin)

@@ -4,10 +4,12 @@ What ONE raises, from damaged tables to a server that does not answer, becomes a
 """
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -15,9 +17,9 @@ from uuid import UUID
 import pandas as pd
 
 from napari_mtm.errors import MtmError, SourceError, in_short
-from napari_mtm.files import is_folder, is_regular, replacing, shortened
+from napari_mtm.files import alone, is_folder, is_regular, replacing, shortened
 from napari_mtm.progress import Progress, silent
-from napari_mtm.recording.alf import Dataset, one_revision_each, parse, session_name
+from napari_mtm.recording.alf import Dataset, LocalFiles, one_revision_each, parse, session_name
 from napari_mtm.recording.download import Bucket, Place, Remote, Web, bucket, bytes_left, download
 from napari_mtm.recording.download import differs as _differs
 from napari_mtm.recording.servers import (
@@ -130,6 +132,12 @@ class OneFiles:
             path = self.fetch(dataset)
         self._sound.add(dataset.path)
         return path
+
+    def downloaded(self, datasets: Iterable[Dataset]) -> LocalFiles:
+        """Return the session as it lies here, some datasets of it compared with their hashes."""
+        for dataset in datasets:
+            self.verified(dataset)
+        return LocalFiles(self.id, self.name, self._folder, self.datasets, self.missing)
 
     def _is_away(self, dataset: Dataset) -> bool:
         path, size = self._folder / dataset.path, self._listed[dataset.path].size
@@ -284,12 +292,11 @@ def _note(one: "One", known: "_Known") -> None:
     Nobody sees half a table. Where they cannot be written, the session opens all the same, but not
     without the server.
     """
-    from filelock import FileLock
     from iblutil.io import parquet
     from one.alf.cache import cast_index_object, load_tables, merge_tables
 
     folder = Path(one.cache_dir)
-    with suppress(Exception), FileLock(folder / ".napari-mtm-tables.lock", timeout=60):
+    with suppress(Exception), alone(folder / ".napari-mtm.lock", partial(time.sleep, 0.1)):
         tables = load_tables(folder)
         of_session = tables["datasets"].index.get_level_values("eid") == UUID(known.id)
         tables["datasets"] = tables["datasets"][~of_session]

@@ -19,6 +19,7 @@ from napari_mtm.errors import SourceError, in_short
 from napari_mtm.files import must_be_regular
 from napari_mtm.progress import Progress, silent
 from napari_mtm.recording.alf import Dataset, SessionFiles, find
+from napari_mtm.recording.one_files import OneFiles
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.raw import UNIT_COLUMNS, Probe, Recording, Truth
 from napari_mtm.recording.session import ANY_TIME
@@ -91,6 +92,14 @@ class AlfSource:
     def to_download(self) -> int:
         """Bytes that are still to be downloaded; 0 where all is here."""
         return self.files.to_download(filter(used, self.files.datasets))
+
+    def downloaded(self, progress: Progress = silent) -> "AlfSource":
+        """Return the session as it lies on this disk, for another process that has no server."""
+        self.fetch(progress)
+        if not isinstance(self.files, OneFiles):
+            return self
+        datasets = list(filter(used, self.files.datasets))
+        return AlfSource(self.files.downloaded(datasets), self.notes)
 
     def content(self) -> Content:
         """Say which datasets are read."""
