@@ -17,8 +17,7 @@ from napari_mtm.files import new_folder, remove_partial
 from napari_mtm.processes import Death, share
 from napari_mtm.progress import Progress, silent
 from napari_mtm.recording import cache
-from napari_mtm.recording.one_files import open_one
-from napari_mtm.recording.opening import find_source, sessions_of
+from napari_mtm.recording.opening import archive, find_source, sessions_of
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.prepare import prepare
 from napari_mtm.recording.session import Session, titled
@@ -92,7 +91,8 @@ def prepare_many(
     preparation
         How the recordings are cut.
     one
-        Folder of a ONE cache to use in local mode; the sources are then eids.
+        Folder of a ONE cache to use in local mode, or of a release of the Brain-Wide Map; the
+        sources are then eids.
     workers
         Number of processes; by default one per core, as far as there are sessions.
     progress
@@ -106,7 +106,7 @@ def prepare_many(
     if workers is not None and workers < 1:
         raise PreparationError("Preparing needs at least one worker.")
     folder = new_folder(Path(out))
-    plan = _plan(sources, folder, None if one is None else open_one(one), progress)
+    plan = _plan(sources, folder, None if one is None else archive(one), progress)
     jobs = [job for job in plan if isinstance(job, _Job)]
     work = partial(_do, preparation=preparation, one=None if one is None else str(one))
     done: dict[_Job, Outcome] = {}
@@ -125,7 +125,7 @@ def prepare_many(
 
 
 def _plan(
-    sources: Sequence[str | Path], out: Path, one: "One | None", progress: Progress
+    sources: Sequence[str | Path], out: Path, one: "One | Path | None", progress: Progress
 ) -> list[_Job | Outcome]:
     """Find each session and a store of its own for it, or say why there is none."""
     plan: list[_Job | Outcome] = []
@@ -146,7 +146,7 @@ def _plan(
     return plan
 
 
-def _each(sources: Sequence[str | Path], one: "One | None") -> list[str]:
+def _each(sources: Sequence[str | Path], one: "One | Path | None") -> list[str]:
     """All sessions of the sources, each path once."""
     every: dict[Path, str] = {}
     for source in sources:
@@ -201,9 +201,9 @@ def _do(job: _Job, preparation: Preparation, one: str | None) -> Outcome:
 
 
 @lru_cache(maxsize=1)
-def _opened(one: str) -> "One":
+def _opened(one: str) -> "One | Path":
     """Open a ONE once in each process: its tables may be large."""
-    return open_one(one)
+    return archive(one)
 
 
 def _remove_partial(job: _Job, process: int) -> None:

@@ -9,6 +9,7 @@ from napari_mtm.files import is_folder, is_regular, shortened
 from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording import cache, formats
 from napari_mtm.recording.alf import FolderFiles, is_eid, sessions_below
+from napari_mtm.recording.formats import brain_wide_map
 from napari_mtm.recording.one_files import OneFiles, open_one
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.prepare import prepare
@@ -40,9 +41,11 @@ def open_session(
     ----------
     source
         "sample", an ALF session folder, a prepared store, or with `one` an eid.
-        A ONE cache folder will do where it holds a single session.
+        A ONE cache folder will do where it holds a single session. Files of other
+        formats are recognised by what is in them.
     one
-        A ONE, or the folder of a ONE cache to use in local mode.
+        A ONE, the folder of a ONE cache to use in local mode, or the folder of a
+        release of the Brain-Wide Map.
     units
         "good" (quality label 1) or "all" clusters.
     min_rate
@@ -119,7 +122,10 @@ def find_source(source: str | Path, *, one: "One | str | Path | None" = None) ->
     if str(source) == SAMPLE:
         return AlfSource(FolderFiles(_only(sessions_below(sample_folder()), sample_folder())))
     if one is not None:
-        return AlfSource(OneFiles(open_one(one), str(source)))
+        place = archive(one)
+        if isinstance(place, Path):
+            return brain_wide_map.source(place, str(source))
+        return AlfSource(OneFiles(place, str(source)))
     path = Path(source)
     if not _is_there(path):
         raise SourceError(
@@ -136,6 +142,13 @@ def find_source(source: str | Path, *, one: "One | str | Path | None" = None) ->
     if not is_folder(path):
         raise SourceError(f"{path} is no session that napari-mtm can read.")
     return AlfSource(FolderFiles(_only(below, path) if below else path))
+
+
+def archive(one: "One | str | Path") -> "One | Path":
+    """Return what sessions are named in by their ids: a ONE, or the folder of a release."""
+    if isinstance(one, str | Path) and brain_wide_map.is_release(Path(one)):
+        return Path(one)
+    return open_one(one)
 
 
 def _is_there(path: Path) -> bool:
