@@ -54,7 +54,7 @@ def brought_by(extra: str) -> set[str]:
 
 
 def test_all_extras_bring_one_qt_which_napari_supports():
-    assert brought_by("all") == {"napari[pyqt6]", "h5py[]", "matplotlib[]"}
+    assert brought_by("all") == {"napari[pyqt6]", "blosc[]", "matplotlib[]"}
     assert brought_by("ibl") == {"ibllib[]"}  # which brings PyQt5
 
 

@@ -133,8 +133,6 @@ def _add_sessions(add: _Add) -> None:
     """Add the commands that are about sessions."""
     sub = add("open", _open, "open napari on a session")
     _add_source(sub, nargs="?")
-    from napari_mtm.recording.presets import LISTS
-
     sub = add("search", _search, "look for sessions on a server, in a ONE cache or in a folder")
     sub.add_argument(
         "--one",
@@ -152,7 +150,7 @@ def _add_sessions(add: _Add) -> None:
     sub.add_argument("--project", default="", metavar="P", help="part of a project's name")
     sub.add_argument("--date", default="", metavar="FROM:TO", help="days, as 2019-01-01:2020-12-31")
     sub.add_argument("--id", default="", metavar="ID", help="of a session, or of a probe")
-    sub.add_argument("--list", choices=LISTS, help="only sessions of this list")
+    sub.add_argument("--list", choices=("paper", "repeated-site"), help="only these sessions")
     sub.add_argument("--json", action="store_true", help="print the table as JSON")
     sub = add("info", _info, "say what a session holds before preparing it")
     _add_source(sub)

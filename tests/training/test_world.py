@@ -108,7 +108,12 @@ def test_no_thread_is_left_when_they_part(tmp_path: Path) -> None:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
         [sys.executable, *launcher, str(script)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",  # numpy's own threads stay until Python ends
+            "CUDA_VISIBLE_DEVICES": "",
+        },
         check=True,
         capture_output=True,
         text=True,

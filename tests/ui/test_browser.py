@@ -1,16 +1,21 @@
 """The panel in which sessions are found, against a server on this machine and folders on disk."""
 
+from collections.abc import Iterator
+
 import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from napari_mtm.recording.catalogue.looking import Listing
 from napari_mtm.recording.catalogue.query import Found
+from napari_mtm.recording.servers import login
 from napari_mtm.ui.browser.dock import BrowserDock
 from napari_mtm.ui.browser.filters import Filters
+from napari_mtm.ui.browser.login_dialog import LoginDialog
 from napari_mtm.ui.browser.table import SessionTable
 from napari_mtm.ui.browser.words import summary
 from tests.conftest import write_alf
+from tests.recording.alyx import Alyx, serving
 from tests.recording.test_alf import write_tables
 
 
@@ -30,6 +35,17 @@ def dock(viewer, qtbot, own_cache, monkeypatch, tmp_path) -> BrowserDock:
 
 def looked(dock, qtbot):
     qtbot.waitUntil(lambda: not dock._jobs.running and not dock._offers.running)
+
+
+@pytest.fixture
+def alyx(alf, tmp_path) -> Iterator[Alyx]:
+    with serving(tmp_path, alf) as served:
+        yield served
+
+
+def dialog_of(dock, qtbot) -> LoginDialog:
+    qtbot.waitUntil(lambda: bool(dock.findChildren(LoginDialog)))
+    return dock.findChildren(LoginDialog)[-1]
 
 
 # The table
@@ -169,3 +185,56 @@ def test_the_sample_is_found(dock, qtbot):
     dock.find()
     looked(dock, qtbot)
     assert "1 session, 1 on this disk." in dock.said.text()
+
+
+# A server
+
+
+def test_from_a_login_to_a_session_of_a_server(dock, qtbot, alyx):
+    dock.place.setEditText(alyx.address)
+    dock.find()
+    dialog = dialog_of(dock, qtbot)
+    assert "Nobody is logged in" in dock.said.text()
+    assert not dialog.ok.isEnabled()
+    qtbot.keyClicks(dialog.user, "someone")
+    qtbot.keyClicks(dialog.password, "not the password")
+    qtbot.mouseClick(dialog.ok, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "does not accept this login" in dialog.said.text())
+    dialog.password.clear()
+    qtbot.keyClicks(dialog.password, "a password")
+    qtbot.keyClick(dialog.password, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: "1 session, 0 on this disk" in dock.said.text(), timeout=10_000)
+    dock.table.selectRow(0)
+    looked(dock, qtbot)
+    assert "to download" in dock.offer.text()
+    assert dock.good.text() == "Good units: 3"
+    assert dock.open_button.isEnabled()
+
+
+def test_a_login_with_a_token(dock, qtbot, alyx):
+    dock.place.setEditText(alyx.address)
+    dock.log_in()
+    dialog = dialog_of(dock, qtbot)
+    qtbot.keyClicks(dialog.token, "token-of-someone")
+    qtbot.mouseClick(dialog.ok, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "1 session" in dock.said.text(), timeout=10_000)
+
+
+def test_a_server_that_is_gone(dock, qtbot, alyx):
+    login(alyx.address, user="someone", password="a password")
+    alyx.stop()
+    dock.place.setEditText(alyx.address)
+    dock.find()
+    looked(dock, qtbot)
+    assert dock.table.model().rowCount() == 0
+    assert "There is no answer from" in dock.said.text()
+
+
+def test_what_was_typed_is_forgotten(dock, qtbot, alyx):
+    dock.place.setEditText(alyx.address)
+    dock.log_in()
+    dialog = dialog_of(dock, qtbot)
+    dialog.password.setText("a secret")
+    password = dialog.password
+    dialog.reject()
+    assert password.text() == ""

@@ -19,7 +19,7 @@ from napari_mtm.processes import Death, share
 from napari_mtm.progress import Progress, silent
 from napari_mtm.recording import cache
 from napari_mtm.recording.one_files import open_one
-from napari_mtm.recording.opening import find_source, sessions_of
+from napari_mtm.recording.opening import find_source, is_release, sessions_of
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.prepare import prepare
 from napari_mtm.recording.reading import AlfSource
@@ -145,9 +145,10 @@ def prepare_many(
     preparation
         How the recordings are cut.
     one
-        Folder of a ONE cache to use in local mode, or address of a server; the sources are then
-        eids. What a server has is downloaded one session after the other, while those that are
-        here are prepared. Of a server that gives no answer, what is on disk is prepared.
+        Folder of a ONE cache or of a release of the Brain-Wide Map, or address of a server; the
+        sources are then eids. What a server has is downloaded one session after the other, while
+        those that are here are prepared. Of a server that gives no answer, what is on disk is
+        prepared.
     workers
         Number of processes; by default one per core, as far as there are sessions.
     progress
@@ -182,10 +183,12 @@ def prepare_many(
     return [done[item] if isinstance(item, _Job) else item for item in plan]
 
 
-def _opened_here(one: str | Path | None) -> tuple["One | None", str | None]:
-    """Open ONE, and say which cache folder of it the processes are to open."""
+def _opened_here(one: str | Path | None) -> tuple["One | Path | None", str | None]:
+    """Open ONE, and say which folder, of its cache or a release, the processes are to open."""
     if one is None:
         return None, None
+    if is_release(one):
+        return Path(one), str(one)
     if not is_address(one):
         return open_one(one), str(one)
     try:
@@ -198,7 +201,7 @@ def _opened_here(one: str | Path | None) -> tuple["One | None", str | None]:
 
 
 def _plan(
-    sources: Sequence[str | Path], out: Path, one: "One | None", progress: Progress
+    sources: Sequence[str | Path], out: Path, one: "One | Path | None", progress: Progress
 ) -> list[_Job | Outcome]:
     """Find each session and a store of its own for it, or say why there is none."""
     plan: list[_Job | Outcome] = []
@@ -214,7 +217,8 @@ def _plan(
                 )
             first[found.id] = source
             job = _Job(source, *_place(found.id, found.name, out, holders))
-            if one is not None and not one.offline and isinstance(found, AlfSource):
+            local = one is None or isinstance(one, Path) or one.offline
+            if not local and isinstance(found, AlfSource):
                 job.found, job.here = found, False
             plan.append(job)
         except Exception as error:  # noqa: BLE001  one source's trouble is not the others'
@@ -222,7 +226,7 @@ def _plan(
     return plan
 
 
-def _each(sources: Sequence[str | Path], one: "One | None") -> list[str]:
+def _each(sources: Sequence[str | Path], one: "One | Path | None") -> list[str]:
     """All sessions of the sources, each path once."""
     every: dict[Path, str] = {}
     for source in sources:
@@ -281,9 +285,9 @@ def _do(job: _Job, preparation: Preparation, one: str | None) -> Outcome:
 
 
 @lru_cache(maxsize=1)
-def _opened(one: str) -> "One":
+def _opened(one: str) -> "One | Path":
     """Open a ONE once in each process: its tables may be large."""
-    return open_one(one)
+    return Path(one) if is_release(one) else open_one(one)
 
 
 def _remove_partial(job: _Job, process: int) -> None:

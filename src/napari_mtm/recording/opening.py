@@ -10,6 +10,7 @@ from napari_mtm.files import is_folder, is_regular, shortened
 from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording import cache, formats
 from napari_mtm.recording.alf import FolderFiles, is_eid, sessions_below
+from napari_mtm.recording.formats import brain_wide_map
 from napari_mtm.recording.one_files import OneFiles, open_one
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.prepare import prepare
@@ -42,9 +43,11 @@ def open_session(
     ----------
     source
         "sample", an ALF session folder, a prepared store, or with `one` an eid.
-        A ONE cache folder will do where it holds a single session.
+        A ONE cache folder will do where it holds a single session. Files of other
+        formats are recognised by what is in them.
     one
-        A ONE, or the folder of a ONE cache to use in local mode.
+        A ONE, the folder of a ONE cache to use in local mode, or the folder of a
+        release of the Brain-Wide Map.
     units
         "good" (quality label 1) or "all" clusters.
     min_rate
@@ -121,6 +124,8 @@ def find_source(source: str | Path, *, one: "One | str | Path | None" = None) ->
     if str(source) == SAMPLE:
         return AlfSource(FolderFiles(_only(sessions_below(sample_folder()), sample_folder())))
     if one is not None:
+        if is_release(one):
+            return brain_wide_map.source(Path(str(one)), str(source))
         return _known_to(one, str(source))
     path = Path(source)
     if not _is_there(path):
@@ -160,6 +165,11 @@ def _downloaded(folder: Path, eid: str) -> OneFiles | None:
     except SourceError:
         return None
     return None if any(d.object == "spikes" and used(d) for d in files.missing) else files
+
+
+def is_release(one: object) -> bool:
+    """Whether sessions are named in a folder with a release of the Brain-Wide Map."""
+    return isinstance(one, str | Path) and brain_wide_map.is_release(Path(one))
 
 
 def _is_there(path: Path) -> bool:

@@ -11,6 +11,7 @@ from napari_mtm.errors import MtmError
 from napari_mtm.progress import Progress
 from napari_mtm.recording.alf import FolderFiles, SessionFiles, find, session_parts, sessions_below
 from napari_mtm.recording.catalogue.query import Found, Query, named_as_asked, passes_region
+from napari_mtm.recording.formats import brain_wide_map
 from napari_mtm.recording.one_files import OneFiles, open_one, sessions_in
 from napari_mtm.recording.reading import used, whole_sortings
 from napari_mtm.recording.regions import OUTSIDE, locate, region_order
@@ -63,6 +64,34 @@ def in_folder(folder: Path, query: Query, progress: Progress) -> list[Found]:
         if asked:
             found.append(_looked_at(named, files))
     return [f for f in found if f.probes and passes_region(query, f)]
+
+
+def in_release(folder: Path, query: Query) -> list[Found]:
+    """Sessions of a release of the Brain-Wide Map, by its tables."""
+    found = [
+        Found(
+            eid=str(row["eid"]),
+            subject=str(row["subject"]),
+            date=str(row["date"]),
+            number=int(row["number"]),
+            lab=str(row["lab"]),
+            source=str(row["eid"]),
+            one=str(folder),
+            probes=row["probes"],
+            regions=row["regions"] or None,
+            good_units=int(row["good_units"]),
+            on_disk=row["megabytes"] > 0,
+            megabytes=float(row["megabytes"]),
+        )
+        for row in brain_wide_map.sessions(folder).to_dict("records")
+    ]
+    return [
+        f
+        for f in found
+        if named_as_asked(query, f, [_RELEASE])
+        and query.id in ("", f.eid)
+        and passes_region(query, f)
+    ]
 
 
 def downloaded(named: Found, folder: Path) -> Found:

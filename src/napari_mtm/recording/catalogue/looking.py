@@ -10,12 +10,12 @@ import pandas as pd
 from napari_mtm.errors import SourceError
 from napari_mtm.files import is_folder, is_regular, shortened
 from napari_mtm.progress import Progress, silent
-from napari_mtm.recording.catalogue.disk import in_cache, in_folder
+from napari_mtm.recording.catalogue.disk import in_cache, in_folder, in_release
 from napari_mtm.recording.catalogue.places import RECENT
 from napari_mtm.recording.catalogue.query import Found, Query
 from napari_mtm.recording.catalogue.recent import recent
 from napari_mtm.recording.catalogue.server import on_server
-from napari_mtm.recording.opening import SAMPLE, sample_folder
+from napari_mtm.recording.opening import SAMPLE, is_release, sample_folder
 from napari_mtm.recording.servers import (
     PASSWORD,
     ServerOffline,
@@ -65,7 +65,7 @@ def look(
     ----------
     place
         "recent" for what was prepared before, "sample"; the address of an Alyx server; the folder
-        of a ONE cache or of sessions; or a ONE.
+        of a ONE cache, of a release of the Brain-Wide Map or of sessions; or a ONE.
     query
         What is looked for.
     progress
@@ -141,6 +141,8 @@ def _in_folder(folder: Path, query: Query, progress: Progress) -> list[Found]:
         raise SourceError(f"There is no folder {shortened(folder)}.")
     if is_regular(folder / "sessions.pqt") and is_regular(folder / "datasets.pqt"):
         return in_cache(folder, query, progress)
+    if is_release(folder):
+        return in_release(folder, query)
     return in_folder(folder, query, progress)
 
 

@@ -7,9 +7,13 @@ not; it raises SourceError only where it is, and is damaged.
 from collections.abc import Callable
 from pathlib import Path
 
+from napari_mtm.recording.formats import brain_wide_bench, brain_wide_map
 from napari_mtm.recording.source import Source
 
-_FORMATS: tuple[Callable[[Path], Source | None], ...] = ()
+_FORMATS: tuple[Callable[[Path], Source | None], ...] = (
+    brain_wide_bench.find,
+    brain_wide_map.find,
+)
 
 
 def find(path: Path) -> Source | None:

@@ -39,6 +39,8 @@ class LoginDialog(QDialog):
         )
         self.ok = self.buttons.button(QDialogButtonBox.StandardButton.Ok)
         self.ok.setText("Log in")
+        cancel = self.buttons.button(QDialogButtonBox.StandardButton.Cancel)
+        cancel.setAutoDefault(False)  # else Return would cancel while the other is disabled
         self._lay_out()
         for line in (self.user, self.password, self.token):
             line.textChanged.connect(self._on_text)
