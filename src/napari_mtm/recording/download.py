@@ -361,8 +361,9 @@ class Web:
         headers = {"Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
+        url = self.url.replace("#", "%23")  # stands around a revision, and is part of the path
         response = requests.get(
-            self.url, headers=headers, auth=self.login, stream=True, timeout=_PATIENCE
+            url, headers=headers, auth=self.login, stream=True, timeout=_PATIENCE
         )
         if response.status_code not in (200, 206):
             response.close()
