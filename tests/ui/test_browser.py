@@ -180,6 +180,12 @@ def test_a_login_is_offered_for_servers_only(dock, tmp_path):
     assert not dock.login_button.isVisible()
 
 
+def test_an_address_is_typed(dock, qtbot):
+    dock.place.lineEdit().selectAll()
+    qtbot.keyClicks(dock.place.lineEdit(), "https://alyx.example.org")
+    assert dock.address == "https://alyx.example.org"
+
+
 def test_the_sample_is_found(dock, qtbot):
     dock.place.setCurrentText("The simulated sample")
     dock.find()

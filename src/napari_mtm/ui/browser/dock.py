@@ -71,6 +71,7 @@ class BrowserDock(QWidget):
         )
         self._lay_out()
         self._connect()
+        self.place.lineEdit().setCursorPosition(0)
         self._on_place()
         self._on_chosen(None)
         self.said.setText(_FIRST)
@@ -158,6 +159,8 @@ class BrowserDock(QWidget):
 
     def _connect(self) -> None:
         self.place.currentTextChanged.connect(self._on_place)
+        # The beginning is what tells places apart.
+        self.place.activated.connect(lambda _: self.place.lineEdit().setCursorPosition(0))
         self.folder_button.clicked.connect(self._on_folder)
         self.login_button.clicked.connect(self.log_in)
         self.filters.entered.connect(self.find)
@@ -173,9 +176,6 @@ class BrowserDock(QWidget):
 
     def _on_place(self) -> None:
         self.login_button.setVisible(is_address(self.address))
-        line = self.place.lineEdit()
-        if not line.hasFocus():
-            line.setCursorPosition(0)  # the beginning is what tells places apart
 
     def _on_servers(self, places: list[Place]) -> None:
         for place in places:
