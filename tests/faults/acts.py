@@ -443,6 +443,18 @@ def open_a_session(person: Person) -> None:
             wait_until(lambda: not person.jobs_running)
 
 
+@often(3)
+def choose_among_the_open(person: Person) -> None:
+    """Show a session that is open, or close it, whether it is shown or not."""
+    coordinator, chance = person.coordinator, person.chance
+    if coordinator.opened:
+        chosen = chance.choice(coordinator.opened).session
+        if chance.random() < 0.75:
+            coordinator.show(chosen)
+        else:
+            coordinator.close(chosen)
+
+
 @often(1)
 def close_the_session(person: Person) -> None:
     """Close what is open, by removing the raster or all layers."""

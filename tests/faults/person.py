@@ -211,7 +211,8 @@ class Person:
         if menu is not None:
             menu.close()
         coordinator = self.coordinator
-        coordinator.close()
+        while coordinator.opened:
+            coordinator.close(coordinator.opened[-1].session)
         for layer in list(self.viewer.layers):
             self.viewer.layers.remove(layer)
         show_dock(self.viewer)

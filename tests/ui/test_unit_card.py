@@ -227,9 +227,15 @@ def test_pins_go_with_their_session(cards, coordinator, sample):
     coordinator.select([UNIT])
     cards.cards[uuid(sample, UNIT)].pin_button.click()
     coordinator.show(sample.select(units=np.arange(50)))
-    assert cards.pins == []
+    assert cards.pins == ()
     assert cards.cards == {}
     assert cards.hint.isVisible()
+    coordinator.show(sample)
+    assert cards.pins == (uuid(sample, UNIT),)
+    assert list(cards.cards) == [uuid(sample, UNIT)]
+    coordinator.close()
+    coordinator.show(sample.select(units=np.arange(60)))
+    assert cards.pins == ()
 
 
 def test_what_is_lacking_is_asked_for_once(cards, coordinator, sample, work, use):

@@ -1,4 +1,4 @@
-"""The state of one viewer: which session is open and how it is shown.
+"""The state of one viewer: which sessions are open, and how one of them is shown.
 
 Views (the session dock, the frame around the canvas) listen to the signals and
 call the methods; they never call each other. Works on a viewer without a window.
@@ -25,6 +25,7 @@ from napari_mtm.ui.live import Live
 from napari_mtm.ui.mask_editor import MaskEditor
 from napari_mtm.ui.models import Models
 from napari_mtm.ui.numbers import rate
+from napari_mtm.ui.opened import Look, Opened, find, neighbour
 from napari_mtm.ui.pointing import Pointing
 from napari_mtm.ui.preferences import Preferences, preferences
 from napari_mtm.ui.raster import RasterData, raster_style, row_height
@@ -49,10 +50,21 @@ class Hover:
 
 
 class Coordinator:
-    """Holds the session of one viewer, its raster layer, and the order of its rows."""
+    """Holds the sessions of one viewer, the raster layer of the shown one, the order of its rows.
+
+    Attributes
+    ----------
+    opened
+        The sessions that are open, in the order of opening.
+    current
+        The one of them that is shown.
+
+    """
 
     session_changed = Signal()
-    """Another session is open, or none."""
+    """Another session is shown, or none."""
+    opened_changed = Signal()
+    """A session was closed that was not shown."""
     rows_changed = Signal()
     """The rows show other units, or in another order."""
     trial_changed = Signal()
@@ -78,6 +90,8 @@ class Coordinator:
         self._viewer = ref(viewer)
         self._layer: Image | None = None
         self.session: Session | None = None
+        self.opened: list[Opened] = []
+        self.current: Opened | None = None
         self.preferences = Preferences()  # as they were when the session was opened
         self.order = "region"
         self.shown: frozenset[str] = frozenset()
@@ -184,25 +198,46 @@ class Coordinator:
         return 0.0 if self._layer is None else float(self._layer.scale[-2]) * self.view.zoom
 
     def show(self, session: Session) -> None:
-        """Show a session in place of the one that is open.
+        """Show a session in place of the one that is shown, which stays open.
 
-        The layers stay: to make others, and drop these, takes napari seconds and some memory.
+        One that is open already is shown as it was left. The layers stay: to make others, and
+        drop these, takes napari seconds and some memory.
         """
         data, style = raster(session, self.viewer)
         layer = self._layer
         if layer is None:
             self.viewer.add_image(data, **style)  # adopted when inserted
             return
+        self._leave()
+        one = self._opened(session)
+        if one.look is not None:
+            data, style["contrast_limits"] = _again(one, one.look), one.look.limits
+        height, width = self.view.size  # of one cell: then all is placed once
+        row = row_height(session, len(data.rows), width / max(height, 1))
+        style["scale"] = (1.0, row, session.bin_size)
         self.session = None  # what napari tells meanwhile is of neither
         layer.data = data
         for name in ("scale", "translate", "contrast_limits", "name", "metadata"):
             setattr(layer, name, style[name])
-        layer.visible = True
-        self._begin(layer, session)
+        if not layer.visible:
+            layer.visible = True
+        self._begin(layer, one)
 
-    def close(self) -> None:
-        """Close the session and remove its layer."""
-        self._remove(self._layer)
+    def close(self, session: Session | None = None) -> None:
+        """Close a session, by default the one that is shown: then its neighbour is, or nothing."""
+        one = self.current if session is None else find(self.opened, session)
+        if one is None:
+            return
+        following = neighbour(self.opened, one)
+        if one is not self.current:
+            self.opened.remove(one)
+            self.opened_changed.emit()
+        elif following is None:
+            self._remove(self._layer)
+        else:
+            self.opened.remove(one)
+            self.current = None
+            self.show(following.session)
 
     def end(self, timeout: float | None = None) -> bool:
         """End what works for this viewer; return whether it did within `timeout` seconds each."""
@@ -292,26 +327,56 @@ class Coordinator:
             return
         # The new layer is there before the old one goes: napari (0.9) leaves the
         # numbers of a slider on screen when a viewer is without layers in between.
+        self._leave()
         before, self._layer = self._layer, layer
         self._remove(before)
+        one = self._opened(session)
+        if one.look is not None:
+            layer.data, layer.contrast_limits = _again(one, one.look), one.look.limits
         layer.name = session.title
         for event in (layer.events.contrast_limits, layer.events.gamma, layer.events.colormap):
             event.connect(self._on_limits)
-        self._begin(layer, session)
+        self._begin(layer, one)
 
-    def _begin(self, layer: "Image", session: Session) -> None:
+    def _opened(self, session: Session) -> Opened:
+        """Return what is open of a session, which is added where it is not."""
+        one = find(self.opened, session)
+        if one is None:
+            one = Opened(session)
+            self.opened.append(one)
+        one.session = session  # it may have been read anew
+        return one
+
+    def _leave(self) -> None:
+        """Keep what a person did in the session that is shown."""
+        one, layer = self.current, self._layer
+        if one is None or layer is None:
+            return
+        low, high = layer.contrast_limits
+        one.look = Look(
+            self.order,
+            self._positions,
+            self.shown,
+            self.rows,
+            self._trial,
+            self.selection,
+            self.time,
+            (low, high),
+        )
+        one.painted = self.masks.left()
+        one.asked = self.models.left()
+        one.tuned = self.finetuning.left() or one.tuned
+
+    def _begin(self, layer: "Image", one: Opened) -> None:
         """Tell of another session, which a layer shows."""
-        self.session = session
+        session, look = one.session, one.look or _first_look(one.session, layer)
+        self.current, self.session = one, session
         self.preferences = preferences()
-        self.order = "region"
-        self.shown = frozenset(r.name for r in session.regions)
-        self._positions = {"region": layer.data.rows}
-        self.rows = layer.data.rows
-        self._trial = 0
-        self.selection = ()
-        self.time = max(session.window[0], session.window[1] - FORWARD_SECONDS)
+        self.order, self.shown, self.rows = look.order, look.shown, look.rows
+        self._positions = dict(look.positions)
+        self._trial, self.selection, self.time = look.trial, look.selection, look.time
         self._forget_hover()
-        self.viewer.dims.set_current_step(0, 0)
+        self.viewer.dims.set_current_step(0, look.trial)
         self.session_changed.emit()
         self.fit()  # after it: what is told of the rows is told of this session
         self.trial_changed.emit()
@@ -319,7 +384,9 @@ class Coordinator:
     def _on_removed(self, event: Any) -> None:
         if event.value is self._layer:
             self._layer = None
-            self.session = None
+            if self.current is not None:
+                self.opened.remove(self.current)
+            self.session = self.current = None
             self.rows = np.empty(0, dtype=np.intp)
             self._forget_hover()
             self.session_changed.emit()
@@ -400,6 +467,27 @@ def raster(session: Session, viewer: "ViewerModel | None") -> tuple[RasterData, 
     keywords = style.as_layer()
     keywords["metadata"] = {KEY: {"session": session}}
     return RasterData(session.counts, rows), keywords
+
+
+def _first_look(session: Session, layer: "Image") -> Look:
+    """How a session is shown that was opened just now."""
+    low, high = layer.contrast_limits
+    rows = layer.data.rows
+    return Look(
+        order="region",
+        positions={"region": rows},
+        shown=frozenset(r.name for r in session.regions),
+        rows=rows,
+        trial=0,
+        selection=(),
+        time=max(session.window[0], session.window[1] - FORWARD_SECONDS),
+        limits=(low, high),
+    )
+
+
+def _again(one: Opened, look: Look) -> RasterData:
+    """Data of the layer that shows a session as it was left."""
+    return RasterData(one.session.counts, look.rows)
 
 
 _coordinators: "WeakKeyDictionary[ViewerModel, Coordinator]" = WeakKeyDictionary()

@@ -12,10 +12,14 @@ from napari_mtm.recording.opening import SAMPLE
 
 if TYPE_CHECKING:
     from napari_mtm.recording.preparation import Preparation
+    from napari_mtm.recording.session import Session
     from napari_mtm.ui.coordinator import Coordinator
 
 _SHARE = 0.85
 """Share of the screen that a first window takes."""
+
+_ASIDE = 40
+"""Pixels between the corners of two windows."""
 
 _QT6 = {"pyqt6": "PyQt6", "pyside6": "PySide6"}
 
@@ -93,6 +97,27 @@ def window(source: str, *, one: str | None, preparation: "Preparation") -> Any:
     show_docks(viewer)
     if source == SAMPLE:
         _hide_something(coordinator_of(viewer))
+    return viewer
+
+
+def in_another_window(session: "Session", first: Any) -> Any:
+    """Show a session in a viewer of its own, with nothing done to it, and return that.
+
+    Its window is as large as that of the `first`, and lies so that both are seen.
+    """
+    import napari
+
+    from napari_mtm.ui.coordinator import coordinator_of
+    from napari_mtm.ui.docks import show_docks
+    from napari_mtm.ui.session_dock import show_dock
+
+    viewer = napari.Viewer(title="napari-mtm", show=False)
+    show_dock(viewer)
+    coordinator_of(viewer).show(session)
+    show_docks(viewer)
+    left, top, width, height = first.window.geometry()
+    viewer.window.set_geometry(left + _ASIDE, top + _ASIDE, width, height)
+    viewer.show()
     return viewer
 
 

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakMethod, finalize
@@ -54,6 +55,26 @@ class Origin(NamedTuple):
     source: str
 
 
+@dataclass(frozen=True)
+class Weights:
+    """A model: its `Origin`, and how to have it."""
+
+    name: str
+    source: str
+    load: Load
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Gives a model that was loaded before."""
+
+    model: "Model"
+
+    def __call__(self) -> "Model":
+        """Return the model."""
+        return self.model
+
+
 class Live:
     """Asks an engine what stands behind the mask, and keeps the newest answer."""
 
@@ -84,7 +105,8 @@ class Live:
         self._pending = False
         self._seen: dict[int, Traces] = {}  # what is decoded of test trials with nothing hidden
         self._load: Load | None = None
-        self._names: dict[Load, Origin] = {}  # of models that are on their way
+        self._coming: dict[Load, Weights] = {}  # models that are on their way
+        self.there: Weights | None = None
         self.model: Model | None = None
         self.name = self.source = ""
         self.doing = ""
@@ -108,9 +130,15 @@ class Live:
     @property
     def newest(self) -> Origin | None:
         """The model that is on its way, or else the one that is there."""
+        newest = self.weights
+        return None if newest is None else Origin(newest.name, newest.source)
+
+    @property
+    def weights(self) -> Weights | None:
+        """The model that is on its way, or else the one that is there, to be asked again later."""
         if self._load is not None:
-            return self._names[self._load]
-        return None if self.model is None else Origin(self.name, self.source)
+            return self._coming[self._load]
+        return self.there
 
     @property
     def stale(self) -> bool:
@@ -133,9 +161,10 @@ class Live:
     def use(self, load: Load, name: str = "a model", source: str = "") -> None:
         """Load a model off the Qt thread, and ask it from then on; its `Origin` is told with it."""
         engine = self._started()
-        self._load, self._names[load] = load, Origin(name, source)
+        self._load = partial(load)  # one that is asked for twice comes twice
+        self._coming[self._load] = Weights(name, source, load)
         self.doing = f"Loading: {name}…"
-        engine.use(load)
+        engine.use(self._load)
         self.status_changed.emit()
 
     def set_on(self, on: bool) -> None:
@@ -242,6 +271,7 @@ class Live:
     def close(self, timeout: float | None = None) -> bool:
         """Stop the engine; return whether its thread ended within `timeout` seconds."""
         engine, self._engine, self.model = self._engine, None, None
+        self.there = None
         self._wanted = None
         self._works.clear()
         for timer in (self._throttle, self._stale_timer):
@@ -385,11 +415,13 @@ class Live:
 
     def _on_loaded(self, loaded: Loaded) -> None:
         self.model = loaded.model
-        self.name, self.source = self._names[loaded.load]
+        coming = self._coming[loaded.load]
+        self.name, self.source = coming.name, coming.source
+        self.there = Weights(self.name, self.source, Ready(loaded.model))
         self._seen = {}
         if loaded.load is self._load:  # else another is on its way already
             self._load, self.doing = None, ""
-            self._names.clear()
+            self._coming.clear()
         for name in tuple(self._works):
             self._forget(name)  # it is at work on the model that was there before
         self._prepare()
@@ -445,7 +477,7 @@ class Live:
     def _on_failure(self, failed: Failed) -> None:
         if failed.of is self._load:
             self._load = None
-            self._names.clear()
+            self._coming.clear()
         elif isinstance(failed.of, Request):
             answered = self.answer.request if self.answer is not None else None
             if failed.of not in (self._wanted, answered):

@@ -13,6 +13,7 @@ from napari_mtm.masking.painting import PREDICTED, TAKEN, VISIBLE, History, Labe
 from napari_mtm.masking.tasks import Task
 from napari_mtm.ui.cells import label_colormap, put, recolour
 from napari_mtm.ui.keys import bind
+from napari_mtm.ui.opened import Painted
 from napari_mtm.ui.raster import AXES
 from napari_mtm.ui.settled import Settled
 
@@ -209,6 +210,13 @@ class MaskEditor:
             self._stroke = None
             self._after_edit()
 
+    def left(self) -> Painted | None:
+        """How it is left when another session is shown; a stroke that goes on is given up."""
+        if self._history is None or self._layer is None:
+            return None
+        visible = bool(self._layer.visible)
+        return Painted(self._history, self._prompt, self._everywhere, visible)
+
     def _units_of(self, name: str) -> npt.NDArray[np.intp]:
         session = self._coordinator.session
         assert session is not None
@@ -250,19 +258,25 @@ class MaskEditor:
             self._settled.call(partial(_remove, coordinator.viewer, before))
         if session is None:
             return
-        self._history = History(Painting.nothing(session))
-        self._prompt = None
+        painted = coordinator.current.painted if coordinator.current is not None else None
+        if painted is None:
+            painted = Painted(History(Painting.nothing(session)), None, self._everywhere, True)
+        self._history, self._prompt = painted.history, painted.prompt
         if kept is not None:
-            self._show_nothing_in(kept)
+            self._show_in(kept)
         else:
             self._add_layer()
+        assert self._layer is not None
+        if self._layer.visible != painted.visible:
+            self._layer.visible = painted.visible
+        self.everywhere = painted.everywhere
         self.changed.emit()
 
     def _lies_on_raster(self, layer: "LabelsLayer | None") -> bool:
         layers, raster = self._coordinator.viewer.layers, self._coordinator.layer
         return layer in layers and layers.index(layer) == layers.index(raster) + 1
 
-    def _show_nothing_in(self, layer: "LabelsLayer") -> None:
+    def _show_in(self, layer: "LabelsLayer") -> None:
         """Go on with a layer that was painted on for another session."""
         raster = self._coordinator.layer
         assert raster is not None

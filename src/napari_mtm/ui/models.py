@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from napari_mtm.live.engine import use_threads
 from napari_mtm.recording.opening import SAMPLE, find_source
 from napari_mtm.ui.live import Origin
+from napari_mtm.ui.opened import Asked
 from napari_mtm.ui.preferences import Preferences, preferences
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ class Models:
     """Loads the models of one viewer, off the Qt thread, and remembers what a person chose.
 
     As long as a person chose none, the shipped one that suits best follows the session. Other
-    weights, of a file or of a fine-tuning, stay.
+    weights, of a file or of a fine-tuning, stay. A session that is shown again is asked of the
+    model that was asked when it was left.
     """
 
     def __init__(self, coordinator: "Coordinator") -> None:
@@ -45,10 +47,29 @@ class Models:
         self._chosen = source
         self._load(NAMES.get(source) or Path(source).stem, source)
 
+    def left(self) -> Asked | None:
+        """What is asked, when another session is shown; None while there is no model."""
+        weights = self._coordinator.live.weights
+        return None if weights is None else Asked(weights, self._chosen, self._preferred)
+
     def _on_session(self) -> None:
+        current = self._coordinator.current
+        asked = current.asked if current is not None else None
+        if asked is not None:
+            self._chosen, self._preferred = asked.chosen, asked.preferred
         before, now = self._preferred, preferences()
-        if self._began:
-            self._suit(anew=(before.device, before.threads) != (now.device, now.threads))
+        anew = (before.device, before.threads) != (now.device, now.threads)
+        if asked is not None:
+            self._ask_again(asked, anew=anew)
+        elif self._began:
+            self._suit(anew=anew)
+
+    def _ask_again(self, asked: Asked, *, anew: bool) -> None:
+        weights, live = asked.weights, self._coordinator.live
+        if anew and weights.source:
+            self._load(weights.name, weights.source)
+        elif weights != live.weights:
+            live.use(weights.load, weights.name, weights.source)
 
     def _suit(self, *, anew: bool = False) -> None:
         """Load what is to be asked of the session, unless it is there; `anew` even then."""

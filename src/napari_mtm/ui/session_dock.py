@@ -40,6 +40,7 @@ from napari_mtm.ui.part_scores import hover_line
 from napari_mtm.ui.parts import button, scrolling
 from napari_mtm.ui.preferences import preferences
 from napari_mtm.ui.raster import brightest
+from napari_mtm.ui.session_list import SessionList
 from napari_mtm.ui.trial_text import trial_summary
 
 _SLIDER_HEIGHT = 44
@@ -69,6 +70,7 @@ class SessionDock(QWidget):
         )
         self.open_button = QPushButton("Open session…", objectName="open")
         self.sample_button = QPushButton("Sample", objectName="open_sample")
+        self.sessions = SessionList(self.coordinator)
         self.title = _label("title", selectable=True)
         self.facts = _label("facts")
         self.notes = _label("notes")
@@ -150,6 +152,7 @@ class SessionDock(QWidget):
         layout = QVBoxLayout(body)
         layout.addLayout(top)
         layout.addWidget(self._busy)
+        layout.addWidget(self.sessions)
         layout.addWidget(self.title)
         layout.addWidget(self.facts)
         layout.addWidget(self.notes)
@@ -215,6 +218,11 @@ class SessionDock(QWidget):
         for part in (self._trial_box, self._under_box, self._raster_box, self._regions_box):
             part.setVisible(session is not None)
         self._spring.setVisible(session is None)
+        if session is None and self.coordinator.opened:
+            self.title.setText("<b>No session is shown.</b>")
+            self.facts.setText("Choose one of those that are open, or open another.")
+            self.notes.hide()
+            return
         if session is None:
             self.title.setText("<b>No session is open.</b>")
             self.facts.setText(

@@ -226,7 +226,6 @@ class UnitCards(QWidget):
         self.setObjectName("napari-mtm units")
         self.coordinator: Coordinator = coordinator_of(napari_viewer)
         self.cards: dict[str, UnitCard] = {}
-        self.pins: list[str] = []
         self._predictions: dict[str, UnitPrediction] = {}
         self._asked: tuple[str, ...] = ()
         self._model: Model | None = None
@@ -237,6 +236,12 @@ class UnitCards(QWidget):
         self._lay_out()
         self._connect()
         self._on_session()
+
+    @property
+    def pins(self) -> tuple[str, ...]:
+        """Uuids of the units that are pinned, from the first to the last."""
+        current = self.coordinator.current
+        return () if current is None else current.pins
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -250,8 +255,9 @@ class UnitCards(QWidget):
 
     def set_pinned(self, uuid: str, pinned: bool) -> None:
         """Keep the card of a unit beside the next ones, or let it go."""
-        if pinned != (uuid in self.pins):
-            self.pins = [*self.pins, uuid] if pinned else [p for p in self.pins if p != uuid]
+        current, pins = self.coordinator.current, self.pins
+        if current is not None and pinned != (uuid in pins):
+            current.pins = (*pins, uuid) if pinned else tuple(p for p in pins if p != uuid)
             self._update()
 
     def showEvent(self, event: QShowEvent | None) -> None:
@@ -298,7 +304,6 @@ class UnitCards(QWidget):
 
     def _on_session(self) -> None:
         session = self.coordinator.session
-        self.pins = []
         self._predictions, self._asked = {}, ()
         self.sort.blockSignals(True)
         before = self.sort.currentText()

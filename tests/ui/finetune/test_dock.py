@@ -19,6 +19,7 @@ from napari_mtm.training.settings import Settings
 from napari_mtm.ui.finetune.course import Choices
 from napari_mtm.ui.finetune.dock import FinetuneDock
 from napari_mtm.ui.finetune.state import Finetuning
+from tests.training.waves import waves
 from tests.ui.finetune.conftest import report
 from tests.ui.waiting import until
 
@@ -409,8 +410,6 @@ def test_no_step_was_better(dock, finetuning, training, sample):
 
 
 def test_it_goes_on_when_another_session_is_opened(dock, finetuning, training, ready, sample, told):
-    from tests.training.waves import waves
-
     training.say(report(0, 0.3), report(10))
     ready.show(waves(3))
     assert finetuning.phase == "running"
@@ -421,9 +420,100 @@ def test_it_goes_on_when_another_session_is_opened(dock, finetuning, training, r
     assert dock.monitor.words.text().startswith("Step 20")
     run_in(training.assignment.out, sample)
     training.say(Ended("finished"))
+    assert "Show that session to see it" in told[-1]
+    assert finetuning.phase == "idle"
+    assert not finetuning.weights.there
+    assert ready.live.source == "pretrained"
+    ready.show(sample)
+    assert finetuning.phase == "finished"
+    assert finetuning.course.folder == training.assignment.out
+    until(lambda: finetuning.weights.shown == "after")
+    assert ready.live.name.startswith("Fine-tuned 2")
+    flip(ready)
+    until(lambda: finetuning.weights.shown == "before")
+    assert ready.live.source == "pretrained"
+
+
+def test_it_goes_on_when_its_session_is_closed(dock, finetuning, training, ready, sample, told):
+    ready.show(waves(3))
+    ready.close(sample)
+    training.say(report(0, 0.3), report(10))
+    assert sample.title in dock.monitor.title.text()
+    run_in(training.assignment.out, sample)
+    training.say(Ended("finished"))
     assert "Open that session again" in told[-1]
     assert finetuning.phase == "idle"
-    assert ready.live.source == "pretrained"
+    ready.show(sample)
+    assert finetuning.phase == "idle"
+    until(lambda: finetuning.shelf.at(training.assignment.out) is not None)
+
+
+def test_what_came_of_one_waits_with_its_session(dock, finetuning, finished, ready, sample):
+    flip(ready)
+    until(lambda: finetuning.weights.shown == "before")
+    table = dock.result.table.text()
+    ready.show(waves(3))
+    assert finetuning.phase == "idle"
+    assert dock.result.isHidden()
+    assert not finetuning.weights.there
+    flip(ready)  # there is nothing to flip between
+    ready.show(sample)
+    until(lambda: finetuning.weights.shown == "before")
+    assert finetuning.phase == "finished"
+    assert finetuning.course.folder == finished.folder
+    assert dock.result.table.text() == table
+    click(dock.result.keep_button)
+    ready.show(waves(3))
+    ready.show(sample)
+    assert finetuning.phase == "idle"
+
+
+def test_what_fails_is_not_shown_with_another_session(
+    dock, finetuning, training, ready, sample, told
+):
+    ready.show(waves(3))
+    training.say(Ended("failed", "Cannot write there: No space left on device."))
+    assert "No space left" in told[-1]
+    assert sample.title in told[-1]
+    assert finetuning.phase == "idle"
+    assert dock.result.isHidden()
+    ready.show(sample)
+    assert finetuning.phase == "failed"
+    assert "No space left" in dock.result.words.text()
+
+
+def test_two_fine_tunings_stay_with_their_sessions(
+    dock, finetuning, finished, ready, sample, played, told
+):
+    other = replace(sample.select(trials=range(60)), id="other", name="other")
+    ready.show(other)
+    until(lambda: not finetuning.why_not)
+    finetuning.start(Choices(steps=40))
+    assert finetuning.course.session is other
+    until(lambda: played[-1].assignment.work == "fine-tune" and len(fine_tunings(played)) == 2)
+    second = fine_tunings(played)[-1]
+    second.say(report(0, 0.1), report(10, steps=40))
+    ready.show(sample)
+    assert finetuning.phase == "running"
+    assert finetuning.course.session is other
+    assert other.title in dock.monitor.title.text()
+    run_in(second.assignment.out, other, step=40)
+    second.say(Ended("finished"))
+    assert other.title in told[-1]
+    assert finetuning.phase == "finished"  # what came of the first, which waited
+    assert finetuning.course.folder == finished.folder
+    assert finetuning.weights.there
+    ready.show(other)
+    assert finetuning.phase == "finished"
+    assert finetuning.course.folder == second.assignment.out
+    until(lambda: finetuning.weights.shown == "after")
+    ready.show(sample)
+    assert finetuning.course.folder == finished.folder
+    until(lambda: finetuning.weights.shown == "after")
+
+
+def fine_tunings(played):
+    return [p for p in played if p.assignment.work == "fine-tune"]
 
 
 def test_it_goes_on_when_the_raster_is_deleted(dock, finetuning, training, ready, viewer):

@@ -1,28 +1,20 @@
 """The weights before a fine-tuning and those after it: the live view shows one or the other."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from psygnal import Signal
 
+from napari_mtm.ui.live import Weights
 from napari_mtm.ui.preferences import preferences
 
 if TYPE_CHECKING:
-    from napari_mtm.live.engine import Load
     from napari_mtm.model.model import Model
     from napari_mtm.ui.coordinator import Coordinator
 
 Which = Literal["before", "after"]
-
-
-@dataclass(frozen=True)
-class _Weights:
-    """Weights that the live view can show, and how they are called."""
-
-    name: str
-    source: str
-    load: "Load"
 
 
 class BeforeAfter:
@@ -33,7 +25,7 @@ class BeforeAfter:
 
     def __init__(self, coordinator: "Coordinator") -> None:
         self._coordinator = coordinator
-        self._weights: dict[Which, _Weights] = {}
+        self._weights: dict[Which, Weights] = {}
         coordinator.session_changed.connect(self.forget)
         coordinator.live.status_changed.connect(self._on_live)
         self._shown: Which | None = None
@@ -58,21 +50,7 @@ class BeforeAfter:
 
         A run that is shown again leaves those before as they were.
         """
-        live = self._coordinator.live
-        source, device = str(run / "best.safetensors"), preferences().device
-        if live.source != source and live.model is not None:
-            before = live.model
-            self._weights["before"] = _Weights(live.name, live.source, lambda: before)
-        loaded: list[Model] = []
-
-        def load() -> "Model":
-            from napari_mtm.training.run import Run
-
-            if not loaded:
-                loaded.append(Run(run).model("best", device=device))
-            return loaded[0]
-
-        self._weights["after"] = _Weights(f"Fine-tuned {run.name}", source, load)
+        self._weights |= before_and_after(self._coordinator.live.there, run)
         self.show("after")
         self.changed.emit()
 
@@ -81,6 +59,16 @@ class BeforeAfter:
         weights = self._weights.get(which)
         if weights is not None and self.shown != which:
             self._coordinator.live.use(weights.load, weights.name, weights.source)
+
+    @property
+    def held(self) -> Mapping[Which, Weights]:
+        """Both, as far as they are there."""
+        return MappingProxyType(dict(self._weights))
+
+    def hold(self, weights: Mapping[Which, Weights]) -> None:
+        """Hold what was held before; the live view goes on with what it asks."""
+        self._weights = dict(weights)
+        self.changed.emit()
 
     def flip(self) -> None:
         """Let the live view ask the other ones."""
@@ -95,3 +83,21 @@ class BeforeAfter:
         if self.shown != self._shown:
             self._shown = self.shown
             self.changed.emit()
+
+
+def before_and_after(before: Weights | None, run: Path) -> dict[Which, Weights]:
+    """Return the best weights of a run as those after, and others as those before."""
+    source, device = str(run / "best.safetensors"), preferences().device
+    loaded: list[Model] = []
+
+    def load() -> "Model":
+        from napari_mtm.training.run import Run
+
+        if not loaded:
+            loaded.append(Run(run).model("best", device=device))
+        return loaded[0]
+
+    weights: dict[Which, Weights] = {"after": Weights(f"Fine-tuned {run.name}", source, load)}
+    if before is not None and before.source != source:
+        weights["before"] = before
+    return weights

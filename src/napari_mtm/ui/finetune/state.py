@@ -4,6 +4,7 @@ A process of its own does the work; here is what it was asked and what it told. 
 a window.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,23 +12,28 @@ from psygnal import Signal
 
 from napari_mtm.errors import MtmError
 from napari_mtm.recording.session import Session
-from napari_mtm.ui.finetune.before_after import BeforeAfter
+from napari_mtm.ui.finetune.before_after import BeforeAfter, before_and_after
 from napari_mtm.ui.finetune.course import AT_WORK, Choices, Course, Phase, threads
 from napari_mtm.ui.finetune.pacing import Pacing
 from napari_mtm.ui.finetune.shelf import Curves, Shelf
 from napari_mtm.ui.finetune.words import cut_off_words, ended_words
 from napari_mtm.ui.jobs import Jobs
+from napari_mtm.ui.opened import Tuned, find, same
 from napari_mtm.ui.preferences import preferences
 
 if TYPE_CHECKING:
     from napari_mtm.training.messages import Assignment, News
     from napari_mtm.training.runs import Entry
     from napari_mtm.ui.coordinator import Coordinator
+    from napari_mtm.ui.finetune.before_after import Which
     from napari_mtm.ui.finetune.watched import Watched
+    from napari_mtm.ui.live import Weights
 
 
 class Finetuning:
-    """Starts, watches and ends fine-tunings on the open session, one at a time.
+    """Starts, watches and ends fine-tunings on the session that is shown, one at a time.
+
+    What came of one is kept with its session while another is shown.
 
     Attributes
     ----------
@@ -35,7 +41,7 @@ class Finetuning:
         What is going on.
     course
         The fine-tuning that is under way, or was last; None where there is none to show. It
-        goes on when another session is opened.
+        goes on when another session is shown.
     faster
         Whether a training uses all cores.
     shelf, pacing, weights
@@ -73,10 +79,10 @@ class Finetuning:
 
     @property
     def of_open_session(self) -> bool:
-        """Whether the course is of the session that is open."""
+        """Whether the course is of the session that is shown."""
         session = self._coordinator.session
         return (
-            self.course is not None and session is not None and self.course.session.id == session.id
+            self.course is not None and session is not None and same(self.course.session, session)
         )
 
     @property
@@ -162,7 +168,7 @@ class Finetuning:
             self._set_phase("stopping")
         elif self._starting.running:
             self._starting.cancel()
-            self.put_away()
+            self._take_up()
 
     def set_faster(self, *, faster: bool) -> None:
         """Let a training use all cores, or few; one that goes on, too."""
@@ -194,6 +200,12 @@ class Finetuning:
         if self.course is not None:
             folder = self.course.folder
             self.shelf.export(folder, path, lambda _: tell(f"The weights are in {path}."))
+
+    def left(self) -> Tuned | None:
+        """What came of one, when another session is shown; None where there is none to show."""
+        if self.course is None or self.at_work:
+            return None
+        return Tuned(self.course, self.phase, self.weights.held)
 
     def close(self, timeout: float | None = None) -> bool:
         """Let go of all processes: a training that was not left alone saves and ends.
@@ -229,8 +241,6 @@ class Finetuning:
 
     def _begin(self, course: Course, assignment: "Assignment", phase: Phase) -> None:
         """Find the session's store, and let a process begin."""
-        from dataclasses import replace
-
         from napari_mtm.training.runs import store_for
         from napari_mtm.ui.finetune.watched import Watched
 
@@ -289,21 +299,46 @@ class Finetuning:
             how, message = "finished", "The comparison was cut off."
         course.how, course.message = how, message
         self.shelf.refresh()
-        if how in ("failed", "killed"):
-            self._set_phase("failed")
-            tell(ended_words(course), warn=True)
+        failed = how in ("failed", "killed")
+        if not failed and (how == "cancelled" or not Run.is_in(course.folder)):
+            self._take_up()
             return
-        if how == "cancelled" or not Run.is_in(course.folder):
-            self.put_away()
-            return
-        course.comparison = comparison_of(Run(course.folder))
+        if not failed:
+            course.comparison = comparison_of(Run(course.folder))
+        phase: Phase = "failed" if failed else "finished"
         if self.of_open_session:
-            self.weights.take(course.folder)
-        self._set_phase("finished")
-        elsewhere = "" if self.of_open_session else " Open that session again to see it."
-        tell(ended_words(course) + elsewhere)
-        if not self.of_open_session:
+            if not failed:
+                self.weights.take(course.folder)
+            self._set_phase(phase)
+            tell(ended_words(course), warn=failed)
+            return
+        tell(f"{ended_words(course)} {self._put_by(course, phase)}", warn=failed)
+        self._take_up()
+
+    def _put_by(self, course: Course, phase: Phase) -> str:
+        """Keep what came of one with its session, which is not shown; return how to see it."""
+        one = find(self._coordinator.opened, course.session)
+        if one is None:
+            return "Open that session again to see it."
+        weights: dict[Which, Weights] = {}
+        if phase == "finished":
+            before = one.asked.weights if one.asked is not None else None
+            weights = before_and_after(before, course.folder)
+            if one.asked is not None:
+                one.asked = replace(one.asked, weights=weights["after"])
+        one.tuned = Tuned(course, phase, weights)
+        return "Show that session to see it."
+
+    def _take_up(self) -> None:
+        """Show what came of one on the session that is shown, if that was kept."""
+        current = self._coordinator.current
+        tuned = current.tuned if current is not None else None
+        if current is None or tuned is None:
             self.put_away()
+            return
+        current.tuned, self.course = None, tuned.course
+        self.weights.hold(tuned.weights)
+        self._set_phase(tuned.phase)
 
     def _read_curves(self, course: Course) -> None:
         def found(curves: Curves) -> None:
@@ -324,7 +359,7 @@ class Finetuning:
         if self.at_work:
             self.changed.emit()
         else:
-            self.put_away()
+            self._take_up()
 
     def _on_runs(self) -> None:
         """Say once that a run was cut off, also where the panel is not on screen."""
