@@ -30,12 +30,22 @@ USER, PASSWORD, TOKEN = (f"NAPARI_MTM_ONE_{what}" for what in ("USER", "PASSWORD
 _PATIENCE = (10.0, 20.0)
 """Seconds for a server to be reached, and to answer."""
 
+_NESTED = 10
+"""Errors within errors that are looked through."""
+
 _connected: dict[str, "One"] = {}
 _connecting = threading.Lock()
 
 
 class LoginNeeded(SourceError):
-    """A server knows nobody here, or no longer."""
+    """A server knows nobody here, or no longer: `what` says so, the message also what to do."""
+
+    def __init__(self, what: str, address: str = "") -> None:
+        self.what = what
+        advice = (
+            f" Log in with `napari-mtm login {address}`; accounts are made at {address}/signup."
+        )
+        super().__init__(what + (advice if address else ""))
 
 
 class ServerOffline(SourceError):
@@ -115,7 +125,7 @@ def trouble(address: str, error: Exception, *, logged_in: bool = True) -> Source
     code = status_of(error)
     if code == 401 or not logged_in:
         refused = f" ({code})" if code == 401 else ""
-        return _login_needed(f"{address} refused{refused}.", address)
+        return LoginNeeded(f"{address} refused{refused}.", address)
     if code == 403:
         return SourceError(f"{address} refused (403). Log in, or ask for access to this session.")
     if code is not None and code >= 500:
@@ -124,10 +134,21 @@ def trouble(address: str, error: Exception, *, logged_in: bool = True) -> Source
         return SourceError(f"{address} does not have what was asked for ({code}).")
     if isinstance(error, OSError | HTTPException):
         return ServerOffline(
-            f"There is no answer from {address} ({in_short(error)}). Check the network, or open "
+            f"There is no answer from {address} ({_reason(error)}). Check the network, or open "
             "what is on disk: name the folder of the ONE cache."
         )
     return SourceError(f"{address} could not be asked: {in_short(error)}.")
+
+
+def _reason(error: BaseException) -> str:
+    """Why there is no answer, in the words of the system rather than of a library around it."""
+    for _ in range(_NESTED):
+        around = (getattr(error, "reason", None), *error.args, error.__cause__, error.__context__)
+        within = next((e for e in around if isinstance(e, BaseException)), None)
+        if within is None:
+            break
+        error = within
+    return in_short(getattr(error, "strerror", None) or error)
 
 
 def status_of(error: Exception) -> int | None:
@@ -170,7 +191,7 @@ def _checked(address: str) -> str:
 def _kept(address: str, user: str | None) -> tuple[str, str | None]:
     """Who is to ask a server, and the token that ONE has kept, or None for a password."""
     if cache_folder(address) is None:
-        raise _login_needed(f"Nobody is logged in to {address}.", address)
+        raise LoginNeeded(f"Nobody is logged in to {address}.", address)
     try:
         kept = _parameters(address)
         user = user or str(kept.get("ALYX_LOGIN") or "")
@@ -184,7 +205,7 @@ def _kept(address: str, user: str | None) -> tuple[str, str | None]:
         ) from None
     if not user or not kept.get("ALYX_PWD"):
         who = f"{user} is not" if user else "Nobody is"
-        raise _login_needed(f"{who} logged in to {address}.", address)
+        raise LoginNeeded(f"{who} logged in to {address}.", address)
     return user, None
 
 
@@ -209,7 +230,7 @@ def _must_accept(address: str, token: str | None) -> None:
     except OSError as error:
         raise trouble(address, error) from None
     if token is not None and status in (401, 403):
-        raise _login_needed(f"{address} does not accept this login any more.", address)
+        raise LoginNeeded(f"{address} does not accept this login any more.", address)
 
 
 def _made(address: str, user: str | None, password: str | None, token: str | None) -> "One":
@@ -217,7 +238,7 @@ def _made(address: str, user: str | None, password: str | None, token: str | Non
     from one.api import OneAlyx
 
     if password is not None and not user:
-        raise _login_needed("A password needs the name of a user.", address)
+        raise LoginNeeded("A password needs the name of a user.", address)
     try:
         one = OneAlyx(base_url=address, username=user, password=password, token=token, silent=True)
     except Exception as error:  # noqa: BLE001  servers and networks raise anything
@@ -232,7 +253,7 @@ def _refuse(address: str, error: Exception) -> NoReturn:
         raise error
     code = status_of(error)
     if code in (400, 401, 403):
-        raise _login_needed(f"{address} does not accept this login.", address) from None
+        raise LoginNeeded(f"{address} does not accept this login.", address) from None
     if isinstance(error, ValueError):
         raise SourceError(
             f"{address} does not say whose token this is; name the user too."
@@ -240,13 +261,6 @@ def _refuse(address: str, error: Exception) -> NoReturn:
     if code == 404:
         raise SourceError(f"{address} is no Alyx server (404).") from None
     raise trouble(address, error) from None
-
-
-def _login_needed(what: str, address: str) -> LoginNeeded:
-    return LoginNeeded(
-        f"{what.rstrip('.')}. Log in with `napari-mtm login {address}`; accounts are made at "
-        f"{address}/signup."
-    )
 
 
 def known_servers() -> list[str]:

@@ -9,6 +9,7 @@ from qtpy.QtGui import QColor, QIcon, QPixmap, QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
+    QGridLayout,
     QGroupBox,
     QHBoxLayout,
     QLabel,
@@ -78,6 +79,7 @@ class SessionDock(QWidget):
         self.under = _label("under")
         self.bar = QProgressBar(objectName="progress")
         self.bar.setRange(0, 100)
+        self.doing = _label("doing")
         self.cancel_button = QPushButton("Cancel", objectName="cancel")
         self.order = QComboBox(objectName="order")
         for k, name in enumerate(ORDERS):
@@ -128,10 +130,11 @@ class SessionDock(QWidget):
         top.addWidget(self.open_button, 1)
         top.addWidget(self.sample_button)
         self._busy = QWidget()
-        busy = QHBoxLayout(self._busy)
+        busy = QGridLayout(self._busy)
         busy.setContentsMargins(0, 0, 0, 0)
-        busy.addWidget(self.bar, 1)
-        busy.addWidget(self.cancel_button)
+        busy.addWidget(self.bar, 0, 0)
+        busy.addWidget(self.cancel_button, 0, 1)
+        busy.addWidget(self.doing, 1, 0, 1, 2)
 
         self._raster_box = QGroupBox("Raster")
         form = QFormLayout(self._raster_box)
@@ -206,12 +209,12 @@ class SessionDock(QWidget):
 
     def _on_job_started(self, what: str) -> None:
         self.bar.setValue(0)
-        self.bar.setFormat(what)
+        self.doing.setText(what)
         self._busy.show()
 
     def _on_job_progressed(self, fraction: float, message: str) -> None:
         self.bar.setValue(round(fraction * 100))
-        self.bar.setFormat(message)
+        self.doing.setText(message)
 
     def _on_session(self) -> None:
         session = self.coordinator.session

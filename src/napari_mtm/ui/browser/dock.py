@@ -58,6 +58,7 @@ class BrowserDock(QWidget):
         self.filters = Filters()
         self.find_button = button("find", "Find", "Look for sessions there")
         self.bar = QProgressBar(objectName="finding")
+        self.bar.setRange(0, 100)
         self.cancel_button = button("stop_finding", "Cancel", "Stop looking")
         self.said = text("find_said", lines=2)
         self.table = SessionTable()
@@ -188,14 +189,12 @@ class BrowserDock(QWidget):
             self.find()
 
     def _on_started(self, what: str) -> None:
-        self.bar.setRange(0, 100)
         self.bar.setValue(0)
-        self.bar.setFormat(what)
         self._busy.show()
 
     def _on_progress(self, fraction: float, message: str) -> None:
         self.bar.setValue(round(100 * fraction))
-        self.bar.setFormat(message)
+        self.said.setText(f"{message[:1].upper()}{message[1:]}…")
 
     def _on_cancelled(self) -> None:
         self._jobs.cancel()

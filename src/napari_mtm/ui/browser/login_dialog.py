@@ -13,9 +13,11 @@ from qtpy.QtWidgets import (
 
 from napari_mtm.errors import MtmError
 from napari_mtm.progress import Progress
-from napari_mtm.recording.servers import OPENALYX, SIGN_UP, login
+from napari_mtm.recording.servers import OPENALYX, SIGN_UP, LoginNeeded, login
 from napari_mtm.ui.jobs import Jobs
 from napari_mtm.ui.parts import text
+
+_SPACING = 8
 
 
 class LoginDialog(QDialog):
@@ -59,6 +61,7 @@ class LoginDialog(QDialog):
         about = QLabel(f"<b>{self.address}</b>", objectName="server")
         about.setTextFormat(Qt.TextFormat.RichText)
         form = QFormLayout()
+        form.setVerticalSpacing(_SPACING)
         form.addRow("User", self.user)
         form.addRow("Password", self.password)
         form.addRow("Token", self.token)
@@ -89,7 +92,10 @@ class LoginDialog(QDialog):
         self._jobs.run("logging in", work, lambda _: self.accept(), self._on_refused)
 
     def _on_refused(self, error: Exception) -> None:
-        self.said.setText(str(error) if isinstance(error, MtmError) else repr(error))
+        if isinstance(error, LoginNeeded):
+            self.said.setText(error.what)  # how to log in is here to see
+        else:
+            self.said.setText(str(error) if isinstance(error, MtmError) else repr(error))
         self._on_text()
 
 
