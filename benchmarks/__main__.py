@@ -13,7 +13,7 @@ from benchmarks.report import write
 NAMES = {
     "bin": "spikes to counts, against a histogram per trial",
     "step": "stepping through trials, against a bare napari layer",
-    "load": "opening the sample cold, and a large store",
+    "load": "opening the sample, a session of real size from each kind of files, and a large store",
     "simulate": "twelve simulated animals",
     "forward": "one trial and sixteen through both presets, against a plain network",
     "train": "training the paper's network, against the usual loop",

@@ -25,7 +25,7 @@ PAUSES = (0.2, 1.0, 3.0)
 _LONGEST_WAIT = 60.0
 """Seconds in all that a busy server is waited for."""
 
-_PATIENCE = (10, 20)
+PATIENCE = (10, 20)
 """Seconds for a server to be reached, and to send something."""
 
 _TICK = 0.1
@@ -363,7 +363,7 @@ class Web:
             headers["Range"] = f"bytes={start}-"
         url = self.url.replace("#", "%23")  # stands around a revision, and is part of the path
         response = requests.get(
-            url, headers=headers, auth=self.login, stream=True, timeout=_PATIENCE
+            url, headers=headers, auth=self.login, stream=True, timeout=PATIENCE
         )
         if response.status_code not in (200, 206):
             response.close()
@@ -422,8 +422,8 @@ def bucket(alyx: Any) -> Bucket:
     public = "public" in name.casefold() and not keys["aws_access_key_id"]
     config = Config(
         signature_version=UNSIGNED if public else None,
-        connect_timeout=_PATIENCE[0],
-        read_timeout=_PATIENCE[1],
+        connect_timeout=PATIENCE[0],
+        read_timeout=PATIENCE[1],
         retries={"total_max_attempts": 1},  # it is asked again here, where it can be cancelled
     )
     return Bucket(boto3.Session(**keys).client("s3", config=config), name)

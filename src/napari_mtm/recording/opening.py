@@ -10,6 +10,7 @@ from napari_mtm.files import is_folder, is_regular, shortened
 from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording import cache, formats
 from napari_mtm.recording.alf import FolderFiles, is_eid, sessions_below
+from napari_mtm.recording.bench import BENCH, BenchSource
 from napari_mtm.recording.formats import brain_wide_map
 from napari_mtm.recording.one_files import OneFiles, open_one
 from napari_mtm.recording.preparation import Preparation
@@ -46,8 +47,9 @@ def open_session(
         A ONE cache folder will do where it holds a single session. Files of other
         formats are recognised by what is in them.
     one
-        A ONE, the folder of a ONE cache to use in local mode, or the folder of a
-        release of the Brain-Wide Map.
+        A ONE, the folder of a ONE cache to use in local mode, the address of an Alyx server, the
+        folder of a release of the Brain-Wide Map, or "brain-wide-bench" for a session that is
+        published there.
     units
         "good" (quality label 1) or "all" clusters.
     min_rate
@@ -124,6 +126,8 @@ def find_source(source: str | Path, *, one: "One | str | Path | None" = None) ->
     if str(source) == SAMPLE:
         return AlfSource(FolderFiles(_only(sessions_below(sample_folder()), sample_folder())))
     if one is not None:
+        if one == BENCH:
+            return BenchSource(str(source))
         if is_release(one):
             return brain_wide_map.source(Path(str(one)), str(source))
         return _known_to(one, str(source))

@@ -133,11 +133,16 @@ def trouble(address: str, error: Exception, *, logged_in: bool = True) -> Source
     if code is not None:
         return SourceError(f"{address} does not have what was asked for ({code}).")
     if isinstance(error, OSError | HTTPException):
-        return ServerOffline(
-            f"There is no answer from {address} ({_reason(error)}). Check the network, or open "
-            "what is on disk: name the folder of the ONE cache."
-        )
+        return no_answer(address, error)
     return SourceError(f"{address} could not be asked: {in_short(error)}.")
+
+
+def no_answer(address: str, error: Exception) -> ServerOffline:
+    """Say that a server gives no answer, and why."""
+    return ServerOffline(
+        f"There is no answer from {address} ({_reason(error)}). Check the network, or open what is "
+        "on disk: name the folder of the ONE cache."
+    )
 
 
 def _reason(error: BaseException) -> str:

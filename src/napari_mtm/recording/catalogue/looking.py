@@ -10,6 +10,8 @@ import pandas as pd
 from napari_mtm.errors import SourceError
 from napari_mtm.files import is_folder, is_regular, shortened
 from napari_mtm.progress import Progress, silent
+from napari_mtm.recording.bench import BENCH
+from napari_mtm.recording.catalogue.bench import UNLISTED, in_bench
 from napari_mtm.recording.catalogue.disk import in_cache, in_folder, in_release
 from napari_mtm.recording.catalogue.places import RECENT
 from napari_mtm.recording.catalogue.query import Found, Query
@@ -64,7 +66,8 @@ def look(
     Parameters
     ----------
     place
-        "recent" for what was prepared before, "sample"; the address of an Alyx server; the folder
+        "recent" for what was prepared before, "sample", "brain-wide-bench"; the address of an
+        Alyx server; the folder
         of a ONE cache, of a release of the Brain-Wide Map or of sessions; or a ONE.
     query
         What is looked for.
@@ -85,6 +88,8 @@ def look(
         found = recent(query, prepared)
     elif place == SAMPLE:
         found = in_cache(sample_folder(), query, progress)
+    elif place == BENCH:
+        found, notes = in_bench(query), () if query.id else (UNLISTED,)
     elif is_address(place):
         try:
             found = on_server(_connected(str(place), user), query, progress)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from napari_mtm.progress import Progress, silent
 from napari_mtm.recording import cache
+from napari_mtm.recording.bench import BenchSource
 from napari_mtm.recording.catalogue.query import Found
 from napari_mtm.recording.opening import find_source
 from napari_mtm.recording.preparation import Preparation
@@ -22,7 +23,8 @@ class Offer:
     session
         Which.
     survey
-        What it holds; None for a prepared store, which opens as it is.
+        What it holds; None for a prepared store, which opens as it is, and where that is known
+        only after the download.
     download, free
         Bytes that would be downloaded, and that are free on the disk for them.
 
@@ -46,8 +48,9 @@ def offer(session: Found, progress: Progress = silent) -> Offer:
         return Offer(session, None, 0, free)
     progress(0.0, f"looking at {session.name}")
     source = find_source(session.source, one=session.one)
-    survey = source.survey(Preparation())
-    return Offer(session, survey, source.to_download(), free)
+    if isinstance(source, BenchSource) and not source.is_here:
+        return Offer(session, None, source.to_download(), free)
+    return Offer(session, source.survey(Preparation()), source.to_download(), free)
 
 
 def _free(folder: Path) -> int:

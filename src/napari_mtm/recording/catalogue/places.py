@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from napari_mtm.recording.bench import BENCH
 from napari_mtm.recording.opening import SAMPLE
 from napari_mtm.recording.servers import OPENALYX, known_servers
 
@@ -20,6 +21,7 @@ def usual_places() -> list[Place]:
     """Return the places that need not be named."""
     return [
         Place(OPENALYX, "OpenAlyx, IBL's public server"),
+        Place(BENCH, "BrainWideBench, by id, no account"),
         Place(RECENT, "Prepared before, on this disk"),
         Place(SAMPLE, "The simulated sample"),
     ]

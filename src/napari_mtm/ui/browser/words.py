@@ -19,6 +19,8 @@ def summary(listing: Listing) -> str:
 def offered(offer: Offer) -> str:
     """Say what opening a session would mean, as rich text."""
     name, survey = offer.session.name, offer.survey
+    if survey is None and offer.download:
+        return f"<b>{name}</b><br>{_download(offer)}<br>What it holds is known after that."
     if survey is None:
         return f"<b>{name}</b><br>A prepared session: it opens at once."
     trials = "no trials table" if survey.n_trials is None else f"{survey.n_trials} trials"
