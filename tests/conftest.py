@@ -73,6 +73,19 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def one_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder in which ONE keeps nothing yet; that anything is asked on stdin fails."""
+    from one import params
+
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setattr(params, "CACHE_DIR_DEFAULT", str(folder / "Downloads" / "ONE"))
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("something was asked"))
+    return folder
+
+
+@pytest.fixture
 def alf(tmp_path: Path) -> Path:
     """An ALF session folder: one probe, 5 clusters, 12 trials, wheel and left camera."""
     folder = tmp_path / "lab" / "Subjects" / "MOUSE" / "2024-02-03" / "002"

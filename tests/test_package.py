@@ -154,7 +154,7 @@ def test_the_wheel_holds_the_sample_and_works_alone(wheel, tmp_path):
     assert "napari_mtm/py.typed" in names
     assert "napari_mtm/weights/sample.safetensors" in names
     assert "napari_mtm/weights/pretrained.safetensors" in names
-    assert "napari_mtm/reproducing/paper_sessions.json" in names
+    assert "napari_mtm/recording/presets.json" in names
     assert any(
         n.startswith("napari_mtm/sample_data/") and n.endswith("spikes.times.npy") for n in names
     )

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from napari_mtm.training.run import Run
     from napari_mtm.training.settings import Settings
 
+_ONE = "ONE cache folder, or address of an Alyx server"
+
 Command = Callable[[argparse.Namespace], None]
 
 
@@ -144,6 +146,11 @@ def _add_sessions(add: _Add) -> None:
         help="prepare the sources in this file too, one on a line",
     )
     sub.add_argument(
+        "--list",
+        choices=("paper", "held-out", "training", "repeated-site"),
+        help="prepare these sessions of IBL's public database too; with --one",
+    )
+    sub.add_argument(
         "--out",
         type=Path,
         required=True,
@@ -155,6 +162,17 @@ def _add_sessions(add: _Add) -> None:
         type=int,
         metavar="N",
         help="processes, default one per core; fewer need less memory",
+    )
+
+    sub = add("login", _login, "log in to an Alyx server; ONE keeps the login")
+    sub.add_argument(
+        "address", nargs="?", metavar="URL", help="default IBL's public database, OpenAlyx"
+    )
+    sub.add_argument("--user", metavar="NAME", help="default what NAPARI_MTM_ONE_USER says")
+    sub.add_argument(
+        "--token",
+        action="store_true",
+        help="log in with a token, of an account without a password; it stands at URL/me",
     )
 
     sub = add("simulate", _simulate, "write simulated sessions as a ONE cache")
@@ -210,7 +228,7 @@ def _add_models(add: _Add) -> None:
     sub = add("reproduce", _reproduce, "the paper's comparisons as one table, with intervals")
     sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the study")
     sub.add_argument(
-        "--one", metavar="DIR", help="ONE cache folder with the paper's sessions; else simulated"
+        "--one", metavar="ONE", help=f"{_ONE} with the paper's sessions; else simulated"
     )
     sub.add_argument("--quick", action="store_true", help="a small study, in minutes")
     sub.add_argument(
@@ -228,7 +246,7 @@ def _add_models(add: _Add) -> None:
         metavar="S",
         help='"sample", an ALF session folder, a prepared store, or an eid with --one',
     )
-    sub.add_argument("--one", metavar="DIR", help="ONE cache folder, used offline")
+    sub.add_argument("--one", metavar="ONE", help=_ONE)
     sub.add_argument("--units", choices=("good", "all"), default="good", help="default good")
     sub.add_argument(
         "--other",
@@ -271,7 +289,7 @@ def _add_source(
         metavar="SOURCE",
         help='"sample", an ALF session folder, a prepared store, or an eid with --one',
     )
-    parser.add_argument("--one", metavar="DIR", help="ONE cache folder, used offline")
+    parser.add_argument("--one", metavar="ONE", help=_ONE)
     parser.add_argument("--units", choices=("good", "all"), default="good", help="default good")
     parser.add_argument("--min-rate", type=float, default=0.0, metavar="HZ", help="spikes/s")
     parser.add_argument(
@@ -303,7 +321,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         "--patience", type=int, metavar="N", help="validations without gain before stopping early"
     )
     parser.add_argument("--device", help='such as "cpu" or "cuda"; default the GPU if there is one')
-    parser.add_argument("--one", metavar="DIR", help="ONE cache folder, used offline")
+    parser.add_argument("--one", metavar="ONE", help=_ONE)
     parser.add_argument("--units", choices=("good", "all"), default="good", help="default good")
 
 
@@ -351,11 +369,15 @@ def _info(options: argparse.Namespace) -> None:
 
 def _prepare(options: argparse.Namespace) -> None:
     from napari_mtm.recording.opening import sessions_of
+    from napari_mtm.recording.presets import eids
 
     listed = _lines(options.listed) if options.listed else []
+    listed += eids(options.list) if options.list else ()
     sources = [*options.source, *listed]
     if not sources:
-        raise MtmError("There is nothing to prepare: name a SOURCE, or with --from a list of some.")
+        raise MtmError(
+            "There is nothing to prepare: name a SOURCE, or with --from or --list a list of some."
+        )
     if listed or len(sources) > 1 or len(sessions_of(sources[0], one=options.one)) > 1:
         _prepare_many(options, sources)
     else:
@@ -413,6 +435,35 @@ def _lines(file: Path) -> list[str]:
     except UnicodeDecodeError:
         raise MtmError(f"{file} is no text; --from needs a source on each line.") from None
     return [line for line in lines if line and not line.startswith("#")]
+
+
+def _login(options: argparse.Namespace) -> None:
+    from napari_mtm.recording.servers import OPENALYX, PASSWORD, TOKEN, USER, cache_folder, login
+
+    address, user = options.address or OPENALYX, options.user or os.environ.get(USER)
+    if options.token:
+        user = login(address, user=user, token=_secret(f"Token of {address}/me: ", TOKEN))
+    else:
+        user = user or _typed("User: ", USER, input)
+        user = login(address, user=user, password=_secret(f"Password of {user}: ", PASSWORD))
+    print(f"logged in to {address} as {user}; downloads go to {cache_folder(address)}")
+
+
+def _secret(question: str, name: str) -> str:
+    """A password or a token, from the environment or typed, where it is not shown."""
+    from getpass import getpass
+
+    return os.environ.get(name) or _typed(question, name, getpass)
+
+
+def _typed(question: str, name: str, ask: Callable[[str], str]) -> str:
+    """What a person answers; MtmError where there is none to ask."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise MtmError(f"There is no terminal to ask on; set {name} in the environment.")
+    with suppress(EOFError):
+        if answer := ask(question):
+            return answer
+    raise MtmError("Nothing was typed, so nobody is logged in.")
 
 
 def _simulate(options: argparse.Namespace) -> None:

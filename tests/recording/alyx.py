@@ -60,18 +60,19 @@ def once(fault: Fault) -> Callable[[str, int], Fault | None]:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request: its kind, what it was for, its query, and the first byte that it asked for."""
+    """A request: its kind, what it was for, its query, the first byte asked for, and who asks."""
 
     method: str
     place: str
     query: dict[str, str]
     start: int = 0
+    login: str | None = None
 
     @property
     def name(self) -> str:
         """Of a file, without the id in it."""
-        *parts, _, extension = self.place.rpartition("/")[2].split(".")
-        return ".".join((*parts, extension))
+        *parts, _, extension = ("", *self.place.rpartition("/")[2].split("."))
+        return ".".join((*parts[1:], extension))
 
 
 @dataclass
@@ -194,7 +195,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _heard(self) -> Asked:
         parts = urlsplit(self.path)
         start = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-")
-        asked = Asked(self.command, unquote(parts.path), dict(parse_qsl(parts.query)), int(start))
+        asked = Asked(
+            self.command,
+            unquote(parts.path),
+            dict(parse_qsl(parts.query)),
+            int(start),
+            self.headers.get("Authorization"),
+        )
         self.alyx.requests.append(asked)
         faults = self.alyx.files if _is_file(asked.place) else self.alyx.rest
         times = sum(a.place == asked.place for a in self.alyx.requests)

@@ -51,7 +51,7 @@ class Database:
     folders: Sequence[Path]
     projects: Sequence[str] = ("brainwide",)
     protocol: str = "_iblrig_tasks_ephysChoiceWorld"
-    default_revision: str = ""
+    default_revision: str | None = None
     unlisted: set[str] = field(default_factory=set)
     lost: set[str] = field(default_factory=set)
     aws: bool = False

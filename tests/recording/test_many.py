@@ -201,9 +201,8 @@ def test_nothing_to_do(out):
 
 
 @pytest.fixture
-def alyx(animals, tmp_path, monkeypatch) -> Iterator[Alyx]:
+def alyx(animals, one_home) -> Iterator[Alyx]:
     """A server with the animals, and a login to it."""
-    monkeypatch.setenv("HOME", str(tmp_path))
     folders = sorted(animals.glob("*/Subjects/*/*/*"))
     with serving(animals, *folders) as served:
         login(served.address, user="someone", password="a password")

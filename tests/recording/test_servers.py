@@ -24,20 +24,9 @@ from tests.recording.alyx import EID, Alyx, Fault, serving
 
 
 @pytest.fixture
-def alyx(alf: Path, tmp_path: Path, home: Path) -> Iterator[Alyx]:
+def alyx(alf: Path, tmp_path: Path, one_home: Path) -> Iterator[Alyx]:
     with serving(tmp_path, alf, users={"someone": "a password", "other": "their password"}) as s:
         yield s
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A new home folder, in which ONE keeps nothing yet."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    monkeypatch.setenv("HOME", str(folder))
-    monkeypatch.setattr(params, "CACHE_DIR_DEFAULT", str(folder / "Downloads" / "ONE"))
-    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("something was asked"))
-    return folder
 
 
 @pytest.mark.parametrize(
@@ -55,22 +44,22 @@ def test_what_is_an_address(text, true):
     assert is_address(text) is true
 
 
-def test_a_login_is_kept_and_used(alyx, home):
+def test_a_login_is_kept_and_used(alyx, one_home):
     assert cache_folder(alyx.address) is None
     assert login(alyx.address, user="someone", password="a password") == "someone"
     one = connect(alyx.address)
     assert one.alyx.user == "someone"
     assert [s["id"] for s in one.alyx.rest("sessions", "list")] == [EID]
     assert connect(f"{alyx.address}/") is one
-    (kept,) = [p for p in (home / ".one").iterdir() if p.name != ".caches"]
+    (kept,) = [p for p in (one_home / ".one").iterdir() if p.name != ".caches"]
     assert json.loads(kept.read_text())["TOKEN"] == {"someone": {"token": "token-of-someone"}}
     assert "a password" not in kept.read_text()
     host = alyx.address.removeprefix("http://").replace(":", "_")
-    assert cache_folder(alyx.address) == home / "Downloads" / "ONE" / host
+    assert cache_folder(alyx.address) == one_home / "Downloads" / "ONE" / host
     assert one.cache_dir == cache_folder(alyx.address)
 
 
-def test_a_token_says_whose_it_is(alyx, home):
+def test_a_token_says_whose_it_is(alyx, one_home):
     assert login(alyx.address, token="token-of-other") == "other"
     assert connect(alyx.address).alyx.user == "other"
     assert login(alyx.address, user="someone", password="a password") == "someone"
@@ -89,7 +78,7 @@ def test_a_token_says_whose_it_is(alyx, home):
     ],
     ids=str,
 )
-def test_who_is_not_let_in_is_told_where_to_log_in(alyx, home, given):
+def test_who_is_not_let_in_is_told_where_to_log_in(alyx, one_home, given):
     with pytest.raises(LoginNeeded) as told:
         connect(alyx.address, **given)
     said = str(told.value)
@@ -98,7 +87,7 @@ def test_who_is_not_let_in_is_told_where_to_log_in(alyx, home, given):
     assert not any(given.get(secret, "?") in said for secret in ("password", "token"))
 
 
-def test_a_login_that_is_accepted_no_more(alyx, home):
+def test_a_login_that_is_accepted_no_more(alyx, one_home):
     login(alyx.address, user="someone", password="a password")
     alyx.expired = True
     with pytest.raises(LoginNeeded, match="does not accept this login any more"):
@@ -112,7 +101,7 @@ def test_a_login_that_is_accepted_no_more(alyx, home):
     ["two\nlines", "b" * 20000, "ümlaut\u2603"],
     ids=["lines", "long", "letters"],
 )
-def test_what_can_be_no_token(alyx, home, secret):
+def test_what_can_be_no_token(alyx, one_home, secret):
     with pytest.raises(SourceError) as told:
         connect(alyx.address, token=secret)
     assert secret[:8] not in str(told.value)
@@ -130,14 +119,14 @@ def test_what_can_be_no_token(alyx, home, secret):
         ("https://me:secret@example.org", "Leave user and password out"),
     ],
 )
-def test_addresses_that_are_refused_before_anything_is_sent(address, said, home):
+def test_addresses_that_are_refused_before_anything_is_sent(address, said, one_home):
     with pytest.raises(SourceError, match=said) as told:
         connect(address, user="someone", password="a password")
     assert "secret" not in str(told.value)
-    assert list(home.iterdir()) == []
+    assert list(one_home.iterdir()) == []
 
 
-def test_a_server_that_is_gone(alyx, home):
+def test_a_server_that_is_gone(alyx, one_home):
     login(alyx.address, user="someone", password="a password")
     alyx.stop()
     for given in ({}, {"user": "someone", "password": "a password"}, {"token": "token-of-other"}):
@@ -157,19 +146,19 @@ def test_a_server_that_is_gone(alyx, home):
     ],
     ids=str,
 )
-def test_servers_that_fail_at_the_login(alyx, home, fault, error, said):
+def test_servers_that_fail_at_the_login(alyx, one_home, fault, error, said):
     alyx.rest = lambda place, _: fault if place == "/auth-token" or fault.close else None
     with pytest.raises(error, match=said):
         login(alyx.address, user="someone", password="a password")
 
 
-def test_files_of_one_that_are_damaged(alyx, home):
+def test_files_of_one_that_are_damaged(alyx, one_home):
     login(alyx.address, user="someone", password="a password")
-    (kept,) = [p for p in (home / ".one").iterdir() if p.name != ".caches"]
+    (kept,) = [p for p in (one_home / ".one").iterdir() if p.name != ".caches"]
     kept.write_text('{"TOKEN": [1')
     with pytest.raises(SourceError, match="is damaged"):
         connect(alyx.address)
-    (home / ".one" / ".caches").write_text("[]")
+    (one_home / ".one" / ".caches").write_text("[]")
     assert cache_folder(alyx.address) is None
     with pytest.raises(LoginNeeded):
         connect(alyx.address)
@@ -186,15 +175,15 @@ except MtmError as error:
 """
 
 
-def run(alyx: Alyx, home: Path, **environment: str) -> str:
+def run(alyx: Alyx, one_home: Path, **environment: str) -> str:
     """Open the session in a process of its own, whose stdin is closed."""
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, EID, alyx.address],
         env={
-            "HOME": str(home),
+            "HOME": str(one_home),
             "PATH": "",
             "PYTHONPATH": f"{ROOT / 'src'}",
-            "NAPARI_MTM_CACHE": str(home.parent / "prepared"),
+            "NAPARI_MTM_CACHE": str(one_home.parent / "prepared"),
             **environment,
         },
         stdin=subprocess.DEVNULL,
@@ -208,14 +197,14 @@ def run(alyx: Alyx, home: Path, **environment: str) -> str:
     return done.stdout.strip()
 
 
-def test_what_is_written_into_a_new_home(alyx, home, alf):
-    assert run(alyx, home).startswith("LoginNeeded")
-    assert list(home.iterdir()) == []
+def test_what_is_written_into_a_new_home(alyx, one_home, alf):
+    assert run(alyx, one_home).startswith("LoginNeeded")
+    assert list(one_home.iterdir()) == []
     known = {"NAPARI_MTM_ONE_USER": "someone", "NAPARI_MTM_ONE_PASSWORD": "a password"}
-    assert run(alyx, home, **known) == "3 12 []"
+    assert run(alyx, one_home, **known) == "3 12 []"
     host = alyx.address.removeprefix("http://").replace(":", "_")
     downloads = Path("Downloads") / "ONE" / host
-    written = {p.relative_to(home) for p in home.rglob("*") if p.is_file()}
+    written = {p.relative_to(one_home) for p in one_home.rglob("*") if p.is_file()}
     own = {p for p in written if p.is_relative_to(downloads)}
     assert written - own == {Path(".one/.caches"), Path(f".one/.{host}")}
     session = downloads / alf.relative_to(alf.parents[4])
@@ -225,8 +214,8 @@ def test_what_is_written_into_a_new_home(alyx, home, alf):
     rest = {p for p in own if p.parent == downloads / ".rest"}
     assert own == (files - unread) | tables | rest
     alyx.requests.clear()
-    assert run(alyx, home) == "3 12 []"
+    assert run(alyx, one_home) == "3 12 []"
     assert {a.place for a in alyx.requests} == {"/me"}
     alyx.stop()
-    assert "did not answer" in run(alyx, home)
-    assert {p.relative_to(home) for p in home.rglob("*") if p.is_file()} == written
+    assert "did not answer" in run(alyx, one_home)
+    assert {p.relative_to(one_home) for p in one_home.rglob("*") if p.is_file()} == written

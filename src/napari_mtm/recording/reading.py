@@ -86,7 +86,8 @@ class AlfSource:
         return self.files.name
 
     def fetch(self, progress: Progress = silent) -> None:
-        """Have the datasets that are read on this disk."""
+        """Have the datasets that are read on this disk, unless the spikes are not whole."""
+        _Reader(self.files).spike_collections()
         self.files.fetch_all([d for d in self.files.datasets if used(d)], progress)
 
     def to_download(self) -> int:

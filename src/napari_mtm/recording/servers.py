@@ -23,7 +23,7 @@ OPENALYX = "https://openalyx.internationalbrainlab.org"
 SIGN_UP = f"{OPENALYX}/signup"
 """Where an account on it is made."""
 
-USER, PASSWORD = "NAPARI_MTM_ONE_USER", "NAPARI_MTM_ONE_PASSWORD"
+USER, PASSWORD, TOKEN = (f"NAPARI_MTM_ONE_{what}" for what in ("USER", "PASSWORD", "TOKEN"))
 """Names in the environment of who logs in where no login is kept."""
 
 _PATIENCE = (10.0, 20.0)
@@ -75,13 +75,15 @@ def connect(
 
 def connect_as_known(address: str) -> "One":
     """Connect as ONE has kept it, or else as the environment says."""
-    user, password = (os.environ.get(name) or None for name in (USER, PASSWORD))
+    user, password, token = (os.environ.get(name) or None for name in (USER, PASSWORD, TOKEN))
     try:
         return connect(address, user=user)
     except LoginNeeded:
-        if password is None:
-            raise
-        return connect(address, user=user, password=password)
+        if token is not None:
+            return connect(address, user=user, token=token)
+        if password is not None:
+            return connect(address, user=user, password=password)
+        raise
 
 
 def login(

@@ -1,13 +1,13 @@
 """From nothing to the page: the animals, the study, the page."""
 
-import json
-from importlib.resources import files
 from pathlib import Path
 
 from napari_mtm.errors import SourceError
 from napari_mtm.files import new_folder
 from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording.opening import open_session
+from napari_mtm.recording.presets import eids
+from napari_mtm.recording.servers import LoginNeeded
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.simulation.animal import Recipe
 from napari_mtm.recording.simulation.cache_writer import simulate
@@ -29,9 +29,9 @@ def reproduce(
 ) -> str:
     """Run the paper's comparisons into a folder; return the page as text.
 
-    On simulated animals, or with `one`, a ONE cache folder, on those of the paper's
-    sessions that are in it. What the folder holds already is not worked out again. With
-    several `workers`, that many processes share the work.
+    On simulated animals, or with `one`, a ONE cache folder or the address of a server, on those
+    of the paper's sessions that are in it. What the folder holds already is not worked out again.
+    With several `workers`, that many processes share the work.
     """
     out = new_folder(Path(out))
     told = part(progress, 0.0, 0.05)
@@ -75,11 +75,13 @@ def _paper(one: str | Path, progress: Progress) -> tuple[list[Session], list[Ses
             progress(i / len(listed[kind]), f"opening {eid}")
             try:
                 sessions.append(open_session(eid, one=one, units="all"))
+            except LoginNeeded:
+                raise
             except SourceError:
                 continue
     if not found["held_out"] or not found["training"]:
         raise SourceError(
-            f"The ONE cache {one} lacks the paper's sessions: it holds "
+            f"{one} lacks the paper's sessions: it holds "
             f"{len(found['held_out'])} of {len(listed['held_out'])} held out, for example "
             f"{listed['held_out'][0]}, and {len(found['training'])} of "
             f"{len(listed['training'])} for training, for example {listed['training'][0]}."
@@ -89,6 +91,4 @@ def _paper(one: str | Path, progress: Progress) -> tuple[list[Session], list[Ses
 
 def paper_sessions() -> dict[str, list[str]]:
     """Eids of the paper's sessions: those `held_out`, and those for `training`."""
-    text = files("napari_mtm.reproducing").joinpath("paper_sessions.json").read_text("utf-8")
-    listed = json.loads(text)
-    return {kind: listed[kind] for kind in ("held_out", "training")}
+    return {"held_out": list(eids("held-out")), "training": list(eids("training"))}
