@@ -278,6 +278,13 @@ def _until_spikes(_: float, message: str) -> None:
         raise Cancelled
 
 
+def test_a_database_that_is_busy_is_asked_again(alyx):
+    alyx.rest = lambda place, time: (
+        Fault(503, {"Retry-After": "0"}) if place == f"/sessions/{EID}" and time == 1 else None
+    )
+    assert open_session(EID, one=alyx.address).n_units == 3
+
+
 def test_tables_of_other_sessions_stay(alyx, alf, tmp_path):
     other = tmp_path / "lab" / "Subjects" / "MOUSE" / "2024-02-04" / "001"
     write_alf(other)
