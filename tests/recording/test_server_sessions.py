@@ -192,6 +192,22 @@ def test_the_revision_is_the_default_and_is_said(alyx, alf, sorting):
     assert open_session(EID, one=alyx.address).notes[1:] == session.notes
 
 
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [("2023-01-01", "2023-01-01"), ("2024-01-01", "2023-01-01"), ("2024-05-06", "2024-05-06")],
+)
+def test_another_revision_can_be_asked_for(alyx, sorting, own_cache, asked, found):
+    revise(sorting, "2023-01-01", *SPIKES)
+    revise(sorting, "2024-05-06", *SPIKES)
+    session = open_session(f"{EID}@{asked}", one=alyx.address)
+    assert session.id == EID
+    assert session.notes == (f"Spike sorting of revision {found}.",)
+    alyx.stop()
+    offline = open_session(f"{EID}@{asked}", one=alyx.address)
+    assert offline.notes[1:] == session.notes
+    assert len(stores(own_cache)) == 1
+
+
 def test_revisions_that_differ_are_said(alyx, alf, sorting):
     revise(sorting, "2024-05-06", "spikes.times.npy")
     said = (

@@ -41,10 +41,12 @@ def open_session(
     Parameters
     ----------
     source
-        "sample", an ALF session folder, a prepared store, or with `one` an eid.
+        "sample", an ALF session folder, a prepared store, or with `one` an eid, which may
+        name a revision, `EID@2024-05-06`.
         A ONE cache folder will do where it holds a single session.
     one
-        A ONE, or the folder of a ONE cache to use in local mode.
+        A ONE, the folder of a ONE cache to use in local mode, or the address of an Alyx
+        server.
     units
         "good" (quality label 1) or "all" clusters.
     min_rate
