@@ -30,6 +30,7 @@ from napari_mtm.cli import main
 from napari_mtm.model.network import DefaultSizes
 from napari_mtm.training.run import Run
 from tests.conftest import trials
+from tests.recording.alyx import EID, serving
 
 
 @pytest.fixture(scope="module")
@@ -520,3 +521,66 @@ def test_mistakes_of_training(arguments, message, scored, tmp_path, capsys):
     assert message in captured.err
     assert captured.err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+# Servers
+
+
+@pytest.fixture
+def alyx(alf, tmp_path, one_home, own_cache, monkeypatch):
+    """A server with the small session; nobody is logged in, and nothing can be typed."""
+    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: PTH123, SIM115
+    for name in ("USER", "PASSWORD", "TOKEN"):
+        monkeypatch.delenv(f"NAPARI_MTM_ONE_{name}", raising=False)
+    with serving(tmp_path, alf) as served:
+        yield served
+    sys.stdin.close()
+
+
+def test_login_then_info_and_prepare(alyx, monkeypatch, capsys, tmp_path, alf):
+    assert main(["info", EID, "--one", alyx.address]) == 2
+    assert f"Log in with `napari-mtm login {alyx.address}`" in capsys.readouterr().err
+    monkeypatch.setenv("NAPARI_MTM_ONE_PASSWORD", "a password")
+    assert main(["login", alyx.address, "--user", "someone"]) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith(
+        f"logged in to {alyx.address} as someone; downloads go to {tmp_path}"
+    )
+    assert "a password" not in told.out + told.err
+    monkeypatch.delenv("NAPARI_MTM_ONE_PASSWORD")
+    assert main(["info", EID, "--one", alyx.address]) == 0
+    assert "good      3 units" in capsys.readouterr().out
+    store = tmp_path / "one.mtm"
+    assert main(["prepare", EID, "--one", alyx.address, "--out", str(store)]) == 0
+    assert np.array_equal(open_session(store).counts, open_session(alf).counts)
+
+
+def test_login_with_a_token(alyx, monkeypatch, capsys):
+    monkeypatch.setenv("NAPARI_MTM_ONE_TOKEN", "token-of-someone")
+    assert main(["login", alyx.address, "--token"]) == 0
+    assert "as someone;" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--user", "someone"], "no terminal to ask on; set NAPARI_MTM_ONE_PASSWORD"),
+        ([], "no terminal to ask on; set NAPARI_MTM_ONE_USER"),
+        (["--token"], "no terminal to ask on; set NAPARI_MTM_ONE_TOKEN"),
+    ],
+)
+def test_login_without_a_terminal(alyx, capsys, arguments, said):
+    assert main(["login", alyx.address, *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert alyx.requests == []
+
+
+def test_prepare_a_list(alyx, monkeypatch, capsys, tmp_path, alf):
+    monkeypatch.setenv("NAPARI_MTM_ONE_USER", "someone")
+    monkeypatch.setenv("NAPARI_MTM_ONE_PASSWORD", "a password")
+    listed = ["prepare", EID, "--list", "held-out", "--one", alyx.address, "--workers", "1"]
+    assert main([*listed, "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr()
+    assert told.out.count("does not have what was asked for (404)") == 5
+    assert "MOUSE 2024-02-03 002" in told.out.splitlines()[0]
+    assert "5 of 6 sessions could not be prepared" in told.err

@@ -60,6 +60,17 @@ def test_work_is_shared():
     assert active_children() == []
 
 
+def test_a_job_begins_once_it_can():
+    now, order = [3], []
+    for ended in share([1, 2, 3], square, 1, ready=lambda job: job in now):
+        if ended is None:
+            now.append(1) if order == [2] else None
+            continue
+        order.append(ended[0])
+        now.append(2 if ended[0] == 0 else 0)
+    assert order == [2, 0, 1]
+
+
 def test_each_process_has_its_threads_and_none_hears_ctrl_c():
     assert done([0], threads, 1, threads=3) == ["3"]
     assert done([0], hears_ctrl_c, 1) == [False]

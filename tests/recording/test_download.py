@@ -194,9 +194,12 @@ def test_waiting_for_a_busy_server_can_be_cancelled(remote, alyx):
 
 
 @pytest.mark.parametrize("after", ["3600", "Fri, 31 Dec 2999 23:59:59 GMT"])
-def test_a_server_that_is_busy_for_long_is_left(remote, alyx, after):
-    alyx.files = Fault(503, {"Retry-After": after})
-    with pytest.raises(SourceError, match=r"trouble of its own \(503\)\. Try again later"):
+@pytest.mark.parametrize(
+    ("status", "said"), [(503, "has trouble of its own"), (429, "is too busy")]
+)
+def test_a_server_that_is_busy_for_long_is_left(remote, alyx, after, status, said):
+    alyx.files = Fault(status, {"Retry-After": after})
+    with pytest.raises(SourceError, match=rf"{said} \({status}\)\. Try again later"):
         download([remote], silent)
 
 
@@ -216,6 +219,7 @@ def test_no_room_is_said_before_anything_is_asked(remote, alyx, tmp_path):
     big = replace(remote, path=tmp_path / "here" / "spikes.amps.npy", size=10**15)
     with pytest.raises(SourceError, match=r"1000000000 MB are to be downloaded, but there is room"):
         download([big], silent)
+    assert list(tmp_path.glob("here/*")) == []
     assert alyx.requests == []
 
 

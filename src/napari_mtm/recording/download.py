@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 from napari_mtm.errors import SourceError, in_short
 from napari_mtm.files import alone, is_regular
@@ -361,9 +362,10 @@ class Web:
         headers = {"Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
-        url = self.url.replace("#", "%23")  # stands around a revision, and is part of the path
+        parts = urlsplit(self.url, allow_fragments=False)  # a # stands around a revision
+        url = parts._replace(path=quote(parts.path, safe="/%")).geturl()
         response = requests.get(
-            url, headers=headers, auth=self.login, stream=True, timeout=PATIENCE
+            url, headers=headers, auth=self.login, stream=True, timeout=_PATIENCE
         )
         if response.status_code not in (200, 206):
             response.close()

@@ -51,12 +51,14 @@ class _Listed:
 class OneFiles:
     """The datasets of one session as ONE knows them; of several revisions, ONE's default.
 
-    A ONE that is offline lists more than was downloaded: that is `missing`. So is what a server
-    lists and turns out not to have, once it was asked for.
+    An eid may name another one, `EID@2024-05-06`: that, or the last before it. A ONE that is
+    offline lists more than was downloaded: that is `missing`. So is what a server lists and turns
+    out not to have, once it was asked for.
     """
 
     def __init__(self, one: "One", eid: str) -> None:
         self._one = one
+        eid, _, revision = eid.partition("@")
         with _asking(one):
             found = _id(one, eid)
             known = None if found is None else _known(one, found)
@@ -69,8 +71,9 @@ class OneFiles:
         with _asking(one):
             self._listed = _listed(known.datasets, one, known.id)
         datasets = [parsed for path in sorted(self._listed) if (parsed := parse(path)) is not None]
+        datasets = [d for d in datasets if not revision or d.revision <= revision]
         here = [d for d in datasets if not one.offline or is_regular(self._folder / d.path)]
-        defaults = [path for path, about in self._listed.items() if about.default]
+        defaults = [p for p, about in self._listed.items() if about.default and not revision]
         self.datasets = one_revision_each(here, defaults)
         names = {_name(d) for d in here}
         chosen = one_revision_each(datasets, defaults)

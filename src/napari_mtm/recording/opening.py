@@ -43,7 +43,8 @@ def open_session(
     Parameters
     ----------
     source
-        "sample", an ALF session folder, a prepared store, or with `one` an eid.
+        "sample", an ALF session folder, a prepared store, or with `one` an eid, which may
+        name a revision, `EID@2024-05-06`.
         A ONE cache folder will do where it holds a single session. Files of other
         formats are recognised by what is in them.
     one

@@ -126,12 +126,8 @@ def trouble(address: str, error: Exception, *, logged_in: bool = True) -> Source
     if code == 401 or not logged_in:
         refused = f" ({code})" if code == 401 else ""
         return LoginNeeded(f"{address} refused{refused}.", address)
-    if code == 403:
-        return SourceError(f"{address} refused (403). Log in, or ask for access to this session.")
-    if code is not None and code >= 500:
-        return SourceError(f"{address} has trouble of its own ({code}). Try again later.")
     if code is not None:
-        return SourceError(f"{address} does not have what was asked for ({code}).")
+        return SourceError(f"{address} {_refusal(code)}")
     if isinstance(error, OSError | HTTPException):
         return no_answer(address, error)
     return SourceError(f"{address} could not be asked: {in_short(error)}.")
@@ -154,6 +150,16 @@ def _reason(error: BaseException) -> str:
             break
         error = within
     return in_short(getattr(error, "strerror", None) or error)
+
+
+def _refusal(code: int) -> str:
+    if code == 403:
+        return "refused (403). Log in, or ask for access to this session."
+    if code == 429:
+        return "is too busy (429). Try again later."
+    if code >= 500:
+        return f"has trouble of its own ({code}). Try again later."
+    return f"does not have what was asked for ({code})."
 
 
 def status_of(error: Exception) -> int | None:
