@@ -7,10 +7,10 @@ not; it raises SourceError only where it is, and is damaged.
 from collections.abc import Callable
 from pathlib import Path
 
-from napari_mtm.recording.formats import nwb, phy
+from napari_mtm.recording.formats import nwb, phy, plain
 from napari_mtm.recording.source import Source
 
-_FORMATS: tuple[Callable[[Path], Source | None], ...] = (nwb.find, phy.find)
+_FORMATS: tuple[Callable[[Path], Source | None], ...] = (nwb.find, phy.find, plain.find)
 
 
 def find(path: Path) -> Source | None:
