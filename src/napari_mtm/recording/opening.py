@@ -8,7 +8,7 @@ from napari_mtm.errors import SourceError
 from napari_mtm.files import is_folder, is_regular, shortened
 from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording import cache, formats
-from napari_mtm.recording.alf import FolderFiles, is_eid, sessions_below
+from napari_mtm.recording.alf import FolderFiles, holds_session, is_eid, sessions_below
 from napari_mtm.recording.one_files import OneFiles, open_one
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.prepare import prepare
@@ -135,7 +135,15 @@ def find_source(source: str | Path, *, one: "One | str | Path | None" = None) ->
         return found
     if not is_folder(path):
         raise SourceError(f"{path} is no session that napari-mtm can read.")
+    files = [] if below or holds_session(path) else formats.files_in(path)
+    if files:
+        return find_source(_only(files, path))
     return AlfSource(FolderFiles(_only(below, path) if below else path))
+
+
+def is_session(path: Path) -> bool:
+    """Whether a path looks like a session that is not prepared yet, by a few names and bytes."""
+    return holds_session(path) or formats.recognised(path)
 
 
 def _is_there(path: Path) -> bool:
@@ -147,8 +155,12 @@ def _is_there(path: Path) -> bool:
 
 def sessions_of(source: str | Path, *, one: "One | str | Path | None" = None) -> list[str]:
     """What a source stands for: the sessions in a folder of them, or itself."""
-    folder = one is None and str(source) != SAMPLE and is_folder(Path(source))
-    below = sessions_below(Path(source)) if folder else []
+    path = Path(source)
+    if one is not None or str(source) == SAMPLE or not is_folder(path):
+        return [str(source)]
+    below = sessions_below(path)
+    if not below and not formats.recognised(path) and not holds_session(path):
+        below = formats.files_in(path)
     return [str(session) for session in below] or [str(source)]
 
 
