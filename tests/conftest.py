@@ -147,3 +147,15 @@ def trials(n: int) -> pd.DataFrame:
             "probabilityLeft": 0.5,
         }
     )
+
+
+@pytest.fixture
+def phy(tmp_path: Path) -> Path:
+    """A folder of Phy: three clusters within 20 s, two of them good."""
+    folder = tmp_path / "phy"
+    folder.mkdir()
+    np.save(folder / "spike_times.npy", np.linspace(0, 20 * 30_000, 900).astype(np.int64))
+    np.save(folder / "spike_clusters.npy", np.resize([0, 1, 2], 900))
+    (folder / "cluster_group.tsv").write_text("cluster_id\tgroup\n0\tgood\n1\tmua\n2\tgood\n")
+    (folder / "params.py").write_text("sample_rate = 30000.\n")
+    return folder

@@ -1,11 +1,15 @@
 """One function opens everything, and says what it cannot open."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from napari_mtm import Cancelled, open_session, save_session, survey_source
 from napari_mtm.errors import PreparationError, SourceError, StoreError
-from napari_mtm.recording.opening import sample_folder
+from napari_mtm.recording.many import prepare_many
+from napari_mtm.recording.opening import find_source, sample_folder, sessions_of
+from napari_mtm.recording.preparation import Preparation
+from napari_mtm.recording.reading import AlfSource
 from tests.recording.test_alf import EID, write_tables
 
 
@@ -50,7 +54,7 @@ def test_settings_reach_the_session(alf, own_cache):
     ("source", "error", "message"),
     [
         ("/nowhere/at all", SourceError, "no file or folder /nowhere/at all"),
-        (EID, SourceError, "name a ONE cache"),
+        (EID, SourceError, "say where it is"),
         ("{tmp}", SourceError, "no spikes.times.npy"),
         ("{tmp}/text", StoreError, "not a prepared session"),
     ],
@@ -93,3 +97,61 @@ def test_progress_is_reported_and_can_cancel(alf, own_cache):
 def test_survey_of_a_source(alf):
     assert survey_source(alf).n_trials == 12
     assert survey_source("sample").simulated
+
+
+def test_trials_without_the_usual_event_open_all_the_same(alf, own_cache):
+    table = alf / "alf" / "_ibl_trials.table.pqt"
+    pd.read_parquet(table).drop(columns="stimOn_times").to_parquet(table)
+    session = open_session(alf)
+    assert session.align == "any-time"
+    assert any("no stimOn_times" in n and "goCue_times" in n for n in session.notes)
+    found = survey_source(alf)
+    assert found.n_trials == 12
+    assert found.choices[0].counts_mb == pytest.approx(session.counts.nbytes / 1e6)
+    assert open_session(alf, align="goCue_times").n_trials == 12
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A folder with two sessions in files, one that is damaged, and others' files."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    times = np.linspace(0, 20, 900)
+    for name in ("b", "a"):
+        np.savez(folder / f"{name}.npz", times=times, clusters=np.zeros(900, int))
+    np.savez(folder / "image.npz", image=np.ones(3))
+    (folder / "broken.nwb").write_text("words")
+    (folder / "notes.h5").write_text("words")
+    return folder
+
+
+def test_a_folder_of_files_stands_for_their_sessions(files, tmp_path, own_cache):
+    named = [str(files / name) for name in ("a.npz", "b.npz", "broken.nwb")]
+    assert sessions_of(files) == named
+    with pytest.raises(SourceError, match=r"holds 3 sessions; name one of them, .* a\.npz, b\.npz"):
+        open_session(files)
+    outcomes = prepare_many([files], tmp_path / "out", Preparation(), workers=1)
+    assert [(o.name, o.status) for o in outcomes] == [
+        ("a", "done"),
+        ("b", "done"),
+        (named[2], "failed"),
+    ]
+    assert "no HDF5 file" in outcomes[2].why
+
+
+def test_a_folder_with_one_file_is_its_session(files, own_cache):
+    for name in ("a.npz", "broken.nwb"):
+        (files / name).unlink()
+    assert open_session(files) == open_session(files / "b.npz")
+    assert sessions_of(files) == [str(files / "b.npz")]
+
+
+def test_a_session_folder_is_not_searched_for_files(alf, files):
+    (files / "a.npz").rename(alf / "a.npz")
+    assert sessions_of(alf) == [str(alf)]
+    (alf / "alf").rename(alf / "loose")
+    assert find_source(alf).name == "a"
+    for file in (alf / "loose").rglob("spikes.*.npy"):
+        file.rename(alf / file.name)
+    assert isinstance(find_source(alf), AlfSource)
+    assert sessions_of(alf) == [str(alf)]

@@ -192,8 +192,6 @@ def test_the_revision_is_the_default_and_is_said(alyx, alf, sorting):
     assert open_session(EID, one=alyx.address).notes[1:] == session.notes
 
 
-<<<<<<< HEAD
-=======
 @pytest.mark.parametrize(
     ("asked", "found"),
     [("2023-01-01", "2023-01-01"), ("2024-01-01", "2023-01-01"), ("2024-05-06", "2024-05-06")],
@@ -210,7 +208,6 @@ def test_another_revision_can_be_asked_for(alyx, sorting, own_cache, asked, foun
     assert len(stores(own_cache)) == 1
 
 
->>>>>>> servers
 def test_revisions_that_differ_are_said(alyx, alf, sorting):
     revise(sorting, "2024-05-06", "spikes.times.npy")
     said = (
@@ -297,8 +294,6 @@ def _until_spikes(_: float, message: str) -> None:
         raise Cancelled
 
 
-<<<<<<< HEAD
-=======
 def test_a_database_that_is_busy_is_asked_again(alyx):
     alyx.rest = lambda place, time: (
         Fault(503, {"Retry-After": "0"}) if place == f"/sessions/{EID}" and time == 1 else None
@@ -306,7 +301,6 @@ def test_a_database_that_is_busy_is_asked_again(alyx):
     assert open_session(EID, one=alyx.address).n_units == 3
 
 
->>>>>>> servers
 def test_tables_of_other_sessions_stay(alyx, alf, tmp_path):
     other = tmp_path / "lab" / "Subjects" / "MOUSE" / "2024-02-04" / "001"
     write_alf(other)

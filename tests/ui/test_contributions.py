@@ -1,5 +1,6 @@
 """What napari calls: the reader for stores and session folders, and the sample."""
 
+import h5py
 import numpy as np
 import pytest
 from npe2 import PluginManager
@@ -29,6 +30,9 @@ def plugins():
         ("no suffix", []),
         ("session.mtm", ["napari-mtm"]),
         ("lab 2024-02-03_002.MTM", ["napari-mtm"]),
+        ("sub-1_ses-2.nwb", ["napari-mtm"]),
+        ("data.h5", ["napari"]),
+        ("data.npz", ["napari"]),
     ],
 )
 def test_files_have_one_reader_and_stores_have_ours(plugins, tmp_path, name, readers):
@@ -59,12 +63,22 @@ def test_the_reader_takes_stores_and_session_folders_only(sample, alf, tmp_path)
     assert get_reader([str(store)]) is None
 
 
-@pytest.mark.parametrize("kind", ["store", "folder"])
-def test_reading_without_a_window_gives_the_raster(kind, alf, tmp_path, own_cache, viewer):
-    session = open_session(alf)
+def test_the_reader_takes_other_formats_by_what_is_in_them(phy, tmp_path):
+    with h5py.File(tmp_path / "some.nwb", "w") as file:
+        assert get_reader(str(tmp_path / "some.nwb")) is None  # of nobody's format yet
+        file.attrs["nwb_version"] = "2.7.0"
+    for path in (tmp_path / "some.nwb", phy):
+        assert get_reader(str(path)) is not None
+    (tmp_path / "damaged.nwb").write_text("words")
+    assert get_reader(str(tmp_path / "damaged.nwb")) is not None  # it says what is wrong
+
+
+@pytest.mark.parametrize("kind", ["store", "alf", "phy"])
+def test_reading_without_a_window_gives_the_raster(kind, alf, phy, tmp_path, own_cache, viewer):
+    session = open_session(phy if kind == "phy" else alf)
     path = tmp_path / "session.mtm"
     save_session(session, path)
-    source = str(path if kind == "store" else alf)
+    source = str({"store": path, "alf": alf, "phy": phy}[kind])
     ((data, keywords, layer_type),) = get_reader(source)(source)
     assert layer_type == "image"
     assert isinstance(data, RasterData)

@@ -135,6 +135,21 @@ def test_a_session_folder_is_opened_without_a_question(viewer, alf, own_cache, q
     assert questions == []
 
 
+@pytest.mark.parametrize("kind", ["folder of Phy", "file"])
+def test_other_formats_are_opened_without_a_question(
+    kind, viewer, phy, tmp_path, questions, own_cache
+):
+    coordinator = coordinator_of(viewer)
+    path = phy
+    if kind == "file":
+        path = tmp_path / "mine.npz"
+        np.savez(path, times=np.linspace(0, 20, 900), clusters=np.zeros(900, int))
+    drop(viewer, path)
+    until(lambda: coordinator.session is not None)
+    assert coordinator.session.name == path.stem
+    assert questions == []
+
+
 def test_with_alt_napari_asks(viewer, alf, questions, monkeypatch):
     alt = Qt.KeyboardModifier.AltModifier
     monkeypatch.setattr(QGuiApplication, "keyboardModifiers", lambda: alt)

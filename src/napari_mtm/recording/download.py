@@ -365,7 +365,7 @@ class Web:
         parts = urlsplit(self.url, allow_fragments=False)  # a # stands around a revision
         url = parts._replace(path=quote(parts.path, safe="/%")).geturl()
         response = requests.get(
-            url, headers=headers, auth=self.login, stream=True, timeout=_PATIENCE
+            url, headers=headers, auth=self.login, stream=True, timeout=PATIENCE
         )
         if response.status_code not in (200, 206):
             response.close()

@@ -9,7 +9,7 @@ from napari_mtm.errors import SourceError
 from napari_mtm.files import is_folder, is_regular, shortened
 from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording import cache, formats
-from napari_mtm.recording.alf import FolderFiles, is_eid, sessions_below
+from napari_mtm.recording.alf import FolderFiles, holds_session, is_eid, sessions_below
 from napari_mtm.recording.bench import BENCH, BenchSource
 from napari_mtm.recording.formats import brain_wide_map
 from napari_mtm.recording.one_files import OneFiles, open_one
@@ -132,13 +132,17 @@ def find_source(source: str | Path, *, one: "One | str | Path | None" = None) ->
         if is_release(one):
             return brain_wide_map.source(Path(str(one)), str(source))
         return _known_to(one, str(source))
-    path = Path(source)
-    if not _is_there(path):
-        raise SourceError(
-            f"To open session {source} by its id, name a ONE cache (one=..., or --one)."
-            if is_eid(str(source))
-            else f"There is no file or folder {shortened(source)}."
-        )
+    if _is_there(Path(source)):
+        return _at_path(Path(source))
+    raise SourceError(
+        f"To open session {source} by its id, say where it is (one=..., or --one)."
+        if is_eid(str(source))
+        else f"There is no file or folder {shortened(source)}."
+    )
+
+
+def _at_path(path: Path) -> Source:
+    """The session in a file or folder."""
     if is_store(path):
         raise SourceError(f"{path} is a prepared session already.")
     below = sessions_below(path)
@@ -147,6 +151,9 @@ def find_source(source: str | Path, *, one: "One | str | Path | None" = None) ->
         return found
     if not is_folder(path):
         raise SourceError(f"{path} is no session that napari-mtm can read.")
+    files = [] if below or holds_session(path) else formats.files_in(path)
+    if files:
+        return _at_path(_only(files, path))
     return AlfSource(FolderFiles(_only(below, path) if below else path))
 
 
@@ -177,6 +184,11 @@ def is_release(one: object) -> bool:
     return isinstance(one, str | Path) and brain_wide_map.is_release(Path(one))
 
 
+def is_session(path: Path) -> bool:
+    """Whether a path looks like a session that is not prepared yet, by a few names and bytes."""
+    return holds_session(path) or formats.recognised(path)
+
+
 def _is_there(path: Path) -> bool:
     try:
         return path.exists()
@@ -186,8 +198,12 @@ def _is_there(path: Path) -> bool:
 
 def sessions_of(source: str | Path, *, one: "One | str | Path | None" = None) -> list[str]:
     """What a source stands for: the sessions in a folder of them, or itself."""
-    folder = one is None and str(source) != SAMPLE and is_folder(Path(source))
-    below = sessions_below(Path(source)) if folder else []
+    path = Path(source)
+    if one is not None or str(source) == SAMPLE or not is_folder(path):
+        return [str(source)]
+    below = sessions_below(path)
+    if not below and not formats.recognised(path) and not holds_session(path):
+        below = formats.files_in(path)
     return [str(session) for session in below] or [str(source)]
 
 

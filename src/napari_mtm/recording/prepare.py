@@ -1,6 +1,5 @@
 """From a recording to a session."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ from napari_mtm.errors import PreparationError
 from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording.binning import Binned, bin_edges, bin_spikes
 from napari_mtm.recording.checks import wheel_sign
+from napari_mtm.recording.memory import memory
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.raw import Probe, Recording
 from napari_mtm.recording.session import Session
@@ -69,19 +69,11 @@ def prepare(
 def _must_fit(recording: Recording, n_windows: int, n_bins: int, n_units: int) -> None:
     """Raise PreparationError where counts would need more memory than this machine has."""
     size = n_windows * n_bins * n_units
-    if size > _memory():
+    if size > memory():
         raise PreparationError(
             f"{recording.name} cut into {n_windows:,} windows of {n_bins:,} bins and {n_units:,} "
             f"units would take {size / 1e9:.0f} GB. Use larger bins, or fewer units."
         )
-
-
-def _memory() -> float:
-    """Bytes of memory of this machine, as far as the system says."""
-    try:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):
-        return np.inf
 
 
 def _bin_probes(

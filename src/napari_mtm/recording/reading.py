@@ -15,20 +15,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from napari_mtm.arrays import numbers
-from napari_mtm.errors import SourceError, in_short
-from napari_mtm.files import must_be_regular
+from napari_mtm.errors import SourceError
 from napari_mtm.progress import Progress, silent
 from napari_mtm.recording.alf import Dataset, SessionFiles, find
+from napari_mtm.recording.loading import load_array, load_table
 from napari_mtm.recording.one_files import OneFiles
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.raw import UNIT_COLUMNS, Probe, Recording, Truth
-from napari_mtm.recording.session import ANY_TIME
 from napari_mtm.recording.sites import Places, Sites
 from napari_mtm.recording.source import Content, Survey, choices
 from napari_mtm.recording.spikes import called, mean_rates, spikes_per_cluster, usable
 from napari_mtm.recording.traces import Trace
 from napari_mtm.recording.trials import column
-from napari_mtm.recording.windows import adjoining
+from napari_mtm.recording.windows import adjoining, cuts_adjoining
 
 T = TypeVar("T")
 
@@ -179,7 +178,7 @@ def survey(files: SessionFiles, preparation: Preparation) -> Survey:
     tables = [reader.all_units(name, c) for name, c in collections.items()] if known else []
     trials = reader.trials()
     n_windows = None
-    if trials is not None and preparation.align != ANY_TIME:
+    if trials is not None and not cuts_adjoining(trials, preparation):
         n_windows = len(trials)
     elif here:
         _, n_windows = adjoining(reader.spans(collections), preparation)
@@ -333,7 +332,7 @@ class _Reader:
             array = self._maybe("clusters", attribute, collection, _real)
             if array is not None:
                 return len(array)
-        metrics = self._maybe("clusters", "metrics", collection, _table)
+        metrics = self._maybe("clusters", "metrics", collection, load_table)
         return 0 if metrics is None else len(metrics)
 
     def units(self, name: str, collection: str, ids: Indices) -> pd.DataFrame:
@@ -435,7 +434,7 @@ class _Reader:
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Quality label and firing rate of clusters, NaN where not known."""
         unknown = np.full(len(ids), np.nan)
-        metrics = self._maybe("clusters", "metrics", collection, _table)
+        metrics = self._maybe("clusters", "metrics", collection, load_table)
         if metrics is None:
             return unknown, unknown
         if "cluster_id" in metrics:
@@ -454,7 +453,7 @@ class _Reader:
         return np.array(label, dtype=np.float64), np.array(rate, dtype=np.float64)
 
     def _uuids(self, name: str, collection: str, ids: Indices, n: int) -> list[str]:
-        table = self._maybe("clusters", "uuids", collection, _table)
+        table = self._maybe("clusters", "uuids", collection, load_table)
         rows = 0 if table is None or not len(table.columns) else len(table)
         if table is not None and rows > int(ids.max(initial=0)) and rows == (n or rows):
             uuids = [str(u) for u in table.iloc[:, 0]]
@@ -475,7 +474,7 @@ class _Reader:
             return None
         collection = min((d.collection for d in parts), key=lambda c: (len(c), c))
         parts = [d for d in parts if d.collection == collection]
-        table = self._maybe("trials", "table", collection, _table)
+        table = self._maybe("trials", "table", collection, load_table)
         columns: dict[str, np.ndarray] = {}
         for d in parts:
             if d.attribute != "table" and d.extension == "npy":
@@ -556,33 +555,16 @@ def _preference(collection: str) -> tuple[int, int, str]:
     return rank, len(collection), collection
 
 
-def _array(path: Path) -> npt.NDArray[Any]:
-    """Read an npy file, memory-mapped: the larger ones are read in part only."""
-    array: npt.NDArray[Any] = _loaded(path, _mapped)
-    return array.ravel() if array.ndim == 2 and array.shape[1] == 1 else array
-
-
-def _mapped(path: Path) -> npt.NDArray[Any]:
-    from numpy.lib.format import open_memmap
-
-    with path.open("rb") as file:
-        start, size = file.read(12), path.stat().st_size
-    # Of later versions four bytes tell how long the header is, and numpy makes room for as much.
-    if start[6:7] in (b"\x02", b"\x03") and int.from_bytes(start[8:], "little") > size:
-        raise ValueError("its header is longer than the file")
-    return open_memmap(path, mode="r")
-
-
 def _real(path: Path) -> npt.NDArray[Any]:
-    return numbers(_array(path), str(path), SourceError)
+    return numbers(load_array(path), str(path), SourceError)
 
 
 def _whole(path: Path) -> npt.NDArray[Any]:
-    return numbers(_array(path), str(path), SourceError, kind="whole")
+    return numbers(load_array(path), str(path), SourceError, kind="whole")
 
 
 def _ids(path: Path) -> npt.NDArray[Any]:
-    return numbers(_array(path), str(path), SourceError, kind="whole", least=0)
+    return numbers(load_array(path), str(path), SourceError, kind="whole", least=0)
 
 
 def _atlas_ids(path: Path) -> npt.NDArray[Any]:
@@ -594,7 +576,7 @@ def _atlas_ids(path: Path) -> npt.NDArray[Any]:
 
 
 def _pairs(path: Path) -> npt.NDArray[Any]:
-    array = numbers(_array(path), str(path), SourceError, ndim=2)
+    array = numbers(load_array(path), str(path), SourceError, ndim=2)
     if array.shape[1] != 2:
         raise SourceError(f"{path} must have two columns; its shape is {array.shape}.")
     return array.astype(np.float64)
@@ -602,31 +584,12 @@ def _pairs(path: Path) -> npt.NDArray[Any]:
 
 def _trial_columns(attribute: str, path: Path) -> dict[str, npt.NDArray[Any]]:
     """Columns of trials in a file of their own, one for each column of it."""
-    values = numbers(_array(path), str(path), SourceError, ndim=None)
+    values = numbers(load_array(path), str(path), SourceError, ndim=None)
     if values.ndim not in (1, 2):
         raise SourceError(f"{path} must have one axis or two; its shape is {values.shape}.")
     if values.ndim == 1:
         return {attribute: np.asarray(values)}
     return {f"{attribute}_{k}": np.asarray(values[:, k]) for k in range(values.shape[1])}
-
-
-def _table(path: Path) -> pd.DataFrame:
-    read = partial(pd.read_csv, low_memory=False) if path.suffix == ".csv" else pd.read_parquet
-    table: pd.DataFrame = _loaded(path, read)
-    if not table.columns.is_unique:
-        raise SourceError(f"{path} is damaged: two of its columns have one name.")
-    return table
-
-
-def _loaded(path: Path, load: Callable[[Path], Any]) -> Any:
-    """Load a file; what its library raises of damage becomes a SourceError."""
-    must_be_regular(path, SourceError)
-    try:
-        return load(path)
-    except Exception as error:  # noqa: BLE001  damage may make a library raise anything
-        raise SourceError(
-            f"{path} is damaged or cut short ({in_short(error)}). Download it again."
-        ) from None
 
 
 def _read_truth(path: Path) -> Truth:

@@ -99,6 +99,18 @@ def full_name(name: str) -> str:
     return _beryl()[name].full_name
 
 
+@cache
+def _acronyms() -> dict[str, str]:
+    """Allen acronym of every full name, in small letters."""
+    from iblatlas.regions import BrainRegions
+
+    atlas = BrainRegions()
+    return {
+        str(name).casefold(): str(acronym)
+        for name, acronym in zip(atlas.name, atlas.acronym, strict=True)
+    }
+
+
 def region_order(names: Iterable[str]) -> np.ndarray:
     """Return the place of each Beryl name along the Allen graph; unknown ones come last."""
     table = _beryl()
@@ -114,6 +126,13 @@ def to_beryl(acronyms: Sequence[str]) -> list[str]:
     finer = {a for a in acronyms if a not in table}
     names = _atlas()[0] if finer else {}
     return [a if a in table else names.get(a, UNKNOWN) for a in acronyms]
+
+
+def allen_acronyms(places: Sequence[str]) -> list[str]:
+    """Allen acronym of each place that is named in full; any other place as it is."""
+    table = _beryl()
+    full = {} if all(place in table for place in places) else _acronyms()
+    return [place if place in table else full.get(place.casefold(), place) for place in places]
 
 
 def locate(atlas_ids: np.ndarray) -> tuple[list[str], list[str]]:

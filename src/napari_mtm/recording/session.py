@@ -235,13 +235,14 @@ class Session:
     @classmethod
     def from_spikes(
         cls,
-        times: npt.ArrayLike,
-        clusters: npt.ArrayLike,
+        times: Any,
+        clusters: npt.ArrayLike | None = None,
         *,
         regions: Mapping[int, str] | Sequence[str] | None = None,
         depths: Mapping[int, float] | Sequence[float] | None = None,
         trials: pd.DataFrame | None = None,
         wheel: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        behaviour: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]] | None = None,
         id: str | None = None,
         **preparation: Any,
     ) -> "Session":
@@ -250,7 +251,10 @@ class Session:
         Parameters
         ----------
         times, clusters
-            Seconds, and a cluster id (0 or more) per spike.
+            Seconds, and a cluster id (0 or more) per spike. Or alone, instead of times, a
+            `TsGroup` of pynapple or a sorting of SpikeInterface: where its units lie and how
+            good they are is then taken from its metadata or properties. Units whose names are
+            text are numbered, and keep them as `uuid`.
         regions, depths
             Allen acronym and micrometres from the tip, by cluster id.
         trials
@@ -258,23 +262,31 @@ class Session:
             adjoining windows.
         wheel
             Times in seconds and positions in rad.
+        behaviour
+            Times in seconds and values by name. "wheel-position" is as `wheel`, and
+            "whisker-motion-energy" that of IBL; others become traces of their name.
         id
             Key of the session; by default one derived from the spikes.
         preparation
             As for `open_session`: `min_rate`, `align`, `window`, `bin_size`.
 
         """
+        from napari_mtm.recording.foreign import spikes_of
         from napari_mtm.recording.prepare import prepare
         from napari_mtm.recording.spikes import recording_from_spikes
 
+        units: dict[str, Any] = {}
+        found = spikes_of(times) if clusters is None else None
+        if found is not None:
+            times, clusters, units = found.times, found.clusters, dict(found.units)
+        if clusters is None:
+            raise PreparationError(
+                "Spike times need clusters, one for each; only a TsGroup of pynapple or a sorting "
+                "of SpikeInterface has its own."
+            )
+        units |= {k: v for k, v in {"regions": regions, "depths": depths}.items() if v is not None}
         recording = recording_from_spikes(
-            times,
-            clusters,
-            regions=regions,
-            depths=depths,
-            trials=trials,
-            wheel=wheel,
-            id=id,
+            times, clusters, **units, trials=trials, wheel=wheel, behaviour=behaviour, id=id
         )
         return prepare(recording, Preparation(**{"units": "all", **preparation}))
 

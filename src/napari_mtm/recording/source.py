@@ -1,5 +1,6 @@
 """One session where it lies, not yet read: what all places of sessions have in common."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +14,10 @@ from napari_mtm.files import must_be_regular
 from napari_mtm.progress import Progress, silent
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.raw import Recording
-from napari_mtm.recording.session import ANY_TIME, titled
+from napari_mtm.recording.session import titled
 from napari_mtm.recording.spikes import usable
 from napari_mtm.recording.units import chosen
-from napari_mtm.recording.windows import adjoining
+from napari_mtm.recording.windows import adjoining, cuts_adjoining
 
 Content = list[tuple[str, int, int]]
 """Of each file that is read: its name in the source, its bytes, and its time of change in ns."""
@@ -139,11 +140,16 @@ class FileSource:
         return replace(self.reader(progress), id=self.id, name=self.name)
 
 
+def path_id(path: Path) -> str:
+    """What a session is keyed by that has nothing but its path."""
+    return f"path-{hashlib.sha256(path.resolve().as_posix().encode()).hexdigest()[:16]}"
+
+
 def surveyed(recording: Recording, preparation: Preparation, *, read_mb: float) -> Survey:
     """Say what a recording holds, once it is read."""
     units = pd.concat([probe.units for probe in recording.probes], ignore_index=True)
     trials = recording.trials
-    if trials is None or preparation.align == ANY_TIME:
+    if trials is None or cuts_adjoining(trials, preparation):
         probes = [usable(probe, []) for probe in recording.probes]
         _, n_windows = adjoining(probes, preparation)
     else:

@@ -17,6 +17,12 @@ from napari_mtm.recording.raw import Probe, Recording
 from napari_mtm.recording.regions import UNKNOWN, to_beryl
 from napari_mtm.recording.traces import Trace
 
+WHEEL, WHISKER = "wheel-position", "whisker-motion-energy"
+"""Names of behaviour that has a place of its own in a recording: position in rad, and energy."""
+
+Samples = tuple[npt.ArrayLike, npt.ArrayLike]
+"""Times in seconds, and as many values."""
+
 _HIGHEST_ID = 2**63 - 1
 
 
@@ -26,12 +32,17 @@ def recording_from_spikes(
     *,
     regions: Mapping[int, str] | Sequence[str] | None = None,
     depths: Mapping[int, float] | Sequence[float] | None = None,
+    labels: Mapping[int, float] | Sequence[float] | None = None,
+    probes: Mapping[int, str] | Sequence[str] | None = None,
+    uuids: Mapping[int, str] | None = None,
     trials: pd.DataFrame | None = None,
-    wheel: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    wheel: Samples | None = None,
+    behaviour: Mapping[str, Samples] | None = None,
     id: str | None = None,
 ) -> Recording:
-    """Make a recording of plain arrays; `regions` and `depths` are looked up by cluster id.
+    """Make a recording of plain arrays; what is known of units is looked up by cluster id.
 
+    `behaviour` is times in s and values by name; `WHEEL` and `WHISKER` are those of IBL's task.
     Raises SourceError where something is not as it must be.
     """
     times = _row(times, "Spike times")
@@ -41,25 +52,56 @@ def recording_from_spikes(
         raise SourceError("Trials must be a pandas table with a row for each trial.")
     ids = spikes_per_cluster(clusters).index.to_numpy()
     id = id or f"spikes-{_digest(times, clusters)}"
-    acronyms = _acronyms(regions, ids)
+    acronyms = _texts(regions, ids, "Regions", "Allen acronyms", UNKNOWN)
+    given = _by_cluster(uuids, ids, "The names of units")
     units = pd.DataFrame(
         {
-            "uuid": [f"{id}/{i}" for i in ids],
+            "uuid": [uuid or f"{id}/{i}" for uuid, i in zip(given, ids, strict=True)],
             "region": to_beryl(acronyms),
             "acronym": acronyms,
-            "depth": _depths(depths, ids),
-            "label": np.nan,
-            "firing_rate": mean_rates(times, clusters, ids),
+            "depth": _reals(depths, ids, "Depths"),
+            "label": _reals(labels, ids, "Labels"),
+            "probe": _texts(probes, ids, "Probes", "names", ""),
         },
         index=ids,
     )
+    if behaviour is not None and not isinstance(behaviour, Mapping):
+        raise SourceError("Behaviour must be a dictionary of times and values by name.")
+    traces = {
+        name: _trace(f"Behaviour {name}", samples) for name, samples in (behaviour or {}).items()
+    }
+    if wheel is not None:
+        traces[WHEEL] = _trace("The wheel", wheel)
     return Recording(
         id=id,
         name=id,
-        probes=(Probe("", times, clusters, units),),
+        probes=probes_of(times, clusters, units),
         trials=trials,
-        wheel_position=None if wheel is None else _wheel(wheel),
+        wheel_position=traces.pop(WHEEL, None),
+        whisker=traces.pop(WHISKER, None),
+        traces=traces,
     )
+
+
+def probes_of(
+    times: npt.NDArray[Any], clusters: npt.NDArray[Any], units: pd.DataFrame
+) -> tuple[Probe, ...]:
+    """Split spikes and units of a whole recording by probe, as the column `probe` of units says.
+
+    `units` is as in `Probe`, but without `firing_rate`; its ids are unique over all probes.
+    """
+    names = sorted(set(units["probe"])) or [""]
+    probes = []
+    for name in names:
+        mine = units[units["probe"] == name].drop(columns="probe")
+        if len(names) == 1:
+            t, c = times, clusters
+        else:
+            of_probe = np.isin(clusters, mine.index.to_numpy())
+            t, c = times[of_probe], clusters[of_probe]
+        ids = mine.index.to_numpy()
+        probes.append(Probe(name, t, c, mine.assign(firing_rate=mean_rates(t, c, ids))))
+    return tuple(probes)
 
 
 def usable(probe: Probe, notes: list[str]) -> Probe:
@@ -131,19 +173,19 @@ def _row(values: object, what: str, kind: Kind = "real") -> npt.NDArray[Any]:
     return found
 
 
-def _acronyms(regions: object, ids: np.ndarray) -> list[str]:
-    """Acronym of each cluster, `UNKNOWN` where none is given."""
-    found = _by_cluster(regions, ids, "Regions")
-    for region in found:
-        if not (region is None or isinstance(region, str)):
-            raise SourceError(f"Regions must be Allen acronyms; {region!r} is none.")
-    return [region or UNKNOWN for region in found]
+def _texts(table: object, ids: np.ndarray, what: str, of: str, otherwise: str) -> list[str]:
+    """Text for each cluster, `otherwise` where none is given."""
+    found = _by_cluster(table, ids, what)
+    for text in found:
+        if not (text is None or isinstance(text, str)):
+            raise SourceError(f"{what} must be {of}; {text!r} is none.")
+    return [text or otherwise for text in found]
 
 
-def _depths(depths: object, ids: np.ndarray) -> npt.NDArray[np.float64]:
-    """Depth of each cluster, NaN where none is given."""
-    found = [np.nan if depth is None else depth for depth in _by_cluster(depths, ids, "Depths")]
-    return numbers(found, "Depths", SourceError).astype(np.float64)
+def _reals(table: object, ids: np.ndarray, what: str) -> npt.NDArray[np.float64]:
+    """Number for each cluster, NaN where none is given."""
+    found = [np.nan if number is None else number for number in _by_cluster(table, ids, what)]
+    return numbers(found, what, SourceError).astype(np.float64)
 
 
 def _by_cluster(table: object, ids: np.ndarray, what: str) -> list[Any]:
@@ -168,17 +210,18 @@ def _by_cluster(table: object, ids: np.ndarray, what: str) -> list[Any]:
     return [None if pd.api.types.is_scalar(v) and pd.isna(v) else v for v in found]
 
 
-def _wheel(wheel: tuple[npt.ArrayLike, npt.ArrayLike]) -> Trace:
+def _trace(what: str, samples: object) -> Trace:
+    """Samples as a trace; `what` begins a sentence."""
+    times: Any
+    values: Any
     try:
-        times, positions = wheel
+        times, values = samples  # type: ignore[misc]
     except (TypeError, ValueError):
-        raise SourceError(
-            "The wheel must be two arrays: times in s, and positions in rad."
-        ) from None
+        raise SourceError(f"{what} must be two arrays: times in s, and values.") from None
     try:
-        return Trace.clean(_row(times, "Wheel times"), _row(positions, "Wheel positions"))
+        return Trace.clean(_row(times, f"{what}: times"), _row(values, f"{what}: values"))
     except ValueError as error:
-        raise SourceError(f"The wheel has {error}; give one position per time.") from None
+        raise SourceError(f"{what} has {error}; give one value per time.") from None
 
 
 def _digest(*arrays: np.ndarray) -> str:

@@ -38,10 +38,9 @@ def cut_windows(
     """
     trials, align = recording.trials, preparation.align
     _compare_lengths(probes, notes)
-    if trials is None and align == DEFAULT_ALIGN:
-        notes.append("There is no trials table; the recording is cut into adjoining windows.")
-        align = ANY_TIME
-    if align == ANY_TIME:
+    if cuts_adjoining(trials, preparation):
+        if align != ANY_TIME:
+            notes.append(_why_adjoining(trials))
         return _adjoining(recording, probes, preparation)
     if trials is None:
         raise PreparationError(
@@ -67,6 +66,15 @@ def cut_windows(
     return Windows(align, preparation.window, kept, starts, selection.excluded)
 
 
+def cuts_adjoining(trials: pd.DataFrame | None, preparation: Preparation) -> bool:
+    """Whether windows adjoin each other: as asked, or as nobody named an event that is there.
+
+    A person who leaves the event as it is by default may open any session, trials or not.
+    """
+    missing = trials is None or DEFAULT_ALIGN not in trials
+    return preparation.align == ANY_TIME or (preparation.align == DEFAULT_ALIGN and missing)
+
+
 def recorded(probes: Sequence[Probe]) -> tuple[float, float]:
     """First and last second at which every probe was recording.
 
@@ -89,6 +97,16 @@ def adjoining(probes: Sequence[Probe], preparation: Preparation) -> tuple[float,
     first, stop = recorded(probes)
     last = max((float(p.times[-1]) for p in probes if len(p.times)), default=first)
     return first, max(0, int((min(last, stop) - first) / _length(preparation) + 1e-9))
+
+
+def _why_adjoining(trials: pd.DataFrame | None) -> str:
+    if trials is None:
+        return "There is no trials table; the recording is cut into adjoining windows."
+    columns = ", ".join(map(str, trials)) or "none"
+    return (
+        f"The trials table has no {DEFAULT_ALIGN}; the recording is cut into adjoining windows. "
+        f"To see trials, align to one of its columns: {columns}."
+    )
 
 
 def _spans(probes: Sequence[Probe]) -> list[tuple[float, float]]:

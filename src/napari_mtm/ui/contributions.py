@@ -4,8 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_mtm.recording.alf import holds_session
-from napari_mtm.recording.opening import SAMPLE, find_source, open_source
+from napari_mtm.recording.opening import SAMPLE, find_source, is_session, open_source
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.store import is_store, open_store
@@ -19,12 +18,12 @@ NOTHING: "list[LayerData]" = [(None,)]  # type: ignore[list-item]
 
 
 def get_reader(path: str | list[str]) -> "Callable[[str], list[LayerData]] | None":
-    """Return a reader for a prepared store or a session folder, None for anything else."""
+    """Return a reader for a prepared store or another session, None for anything else."""
     if isinstance(path, list):
         return None
     if is_store(Path(path)):
         return _read_store
-    return _read_folder if holds_session(Path(path)) else None
+    return _read_session if is_session(Path(path)) else None
 
 
 def open_sample() -> "list[LayerData]":
@@ -48,8 +47,8 @@ def _read_store(path: str) -> "list[LayerData]":
     return _as_layers(open_store(Path(path)))
 
 
-def _read_folder(path: str) -> "list[LayerData]":
-    """Read a session folder; where there is a window, off the Qt thread, to be shown when ready."""
+def _read_session(path: str) -> "list[LayerData]":
+    """Read a session; where there is a window, off the Qt thread, to be shown when ready."""
     from napari_mtm.ui.preferences import preferences
 
     viewer = _viewer_with_window()

@@ -33,7 +33,7 @@ from napari_mtm.recording.store import is_store, open_store
 from napari_mtm.ui.activity import Activity
 from napari_mtm.ui.coordinator import Coordinator, Hover, coordinator_of
 from napari_mtm.ui.docks import show_browser, show_docks
-from napari_mtm.ui.dropping import take_folders
+from napari_mtm.ui.dropping import take_sessions
 from napari_mtm.ui.frame import CanvasFrame, find_canvas, frame_around
 from napari_mtm.ui.jobs import Jobs
 from napari_mtm.ui.open_dialog import OpenDialog, Request
@@ -122,7 +122,7 @@ class SessionDock(QWidget):
             self.frame = frame_around(self.coordinator, window)
             canvas = find_canvas(window)
             if canvas is not None:
-                take_folders(canvas, partial(_open_dropped, self.coordinator))
+                take_sessions(canvas, partial(_open_dropped, self.coordinator))
 
     def _lay_out(self) -> None:
         top = QHBoxLayout()
@@ -363,9 +363,9 @@ def _boxed(title: str, part: QWidget) -> QGroupBox:
     return box
 
 
-def _open_dropped(coordinator: Coordinator, folder: Path) -> None:
-    """Open a session folder in the dock that is there by then."""
-    open_in_dock(coordinator.viewer, Request(str(folder), None, Preparation()))
+def _open_dropped(coordinator: Coordinator, path: Path) -> None:
+    """Open a session in the dock that is there by then."""
+    open_in_dock(coordinator.viewer, Request(str(path), None, Preparation()))
 
 
 def open_in_dock(viewer: Any, request: Request) -> None:
