@@ -22,6 +22,7 @@ from napari_mtm.recording.traces import Trace, bin_average
 from tests.conftest import write_alf
 from tests.extra_files import LICKS, write_extra
 from tests.recording.test_alf import EID, write_tables
+from tests.running import children
 
 NAMES = ("lick-rate", "pupil-diameter", "paw-speed-left", "paw-speed-right")
 MIDDLES = (np.arange(100) + 0.5) * 0.02 - 0.5
@@ -177,14 +178,6 @@ def test_the_process_ends_with_whoever_started_it(folder):
     assert process.wait(10) == 1
     assert process.stdout.read() == b""
     process.stdout.close()
-
-
-def children() -> list[int]:
-    """Processes that this one began and that have not ended."""
-    tasks = Path("/proc/self/task")
-    if not tasks.is_dir():
-        pytest.skip("this system does not list the children of a process")
-    return [int(pid) for task in tasks.glob("*/children") for pid in task.read_text().split()]
 
 
 # Averages over bins

@@ -17,6 +17,7 @@ from napari_mtm.masking.tasks import FORWARD_SECONDS
 from napari_mtm.recording.ordering import ORDERS
 from napari_mtm.recording.regions import Region, runs_of_regions
 from napari_mtm.recording.session import Session
+from napari_mtm.recording.source import Source
 from napari_mtm.ui.cells import Cells
 from napari_mtm.ui.finetune.state import Finetuning
 from napari_mtm.ui.geometry import View
@@ -53,6 +54,8 @@ class Coordinator:
 
     session_changed = Signal()
     """Another session is open, or none."""
+    extended = Signal()
+    """The session that is open has further behaviour; all else of it is as it was."""
     rows_changed = Signal()
     """The rows show other units, or in another order."""
     trial_changed = Signal()
@@ -78,6 +81,7 @@ class Coordinator:
         self._viewer = ref(viewer)
         self._layer: Image | None = None
         self.session: Session | None = None
+        self.sources: dict[str, Source] = {}  # where sessions lie, by id, as far as it is known
         self.preferences = Preferences()  # as they were when the session was opened
         self.order = "region"
         self.shown: frozenset[str] = frozenset()
@@ -199,6 +203,17 @@ class Coordinator:
             setattr(layer, name, style[name])
         layer.visible = True
         self._begin(layer, session)
+
+    def extend(self, session: Session) -> None:
+        """Go on with the open session that has further behaviour; unless another is open by now."""
+        if self._layer is not None and self.shows(session):
+            self.session = session
+            self._layer.metadata = {**self._layer.metadata, KEY: {"session": session}}
+            self.extended.emit()
+
+    def shows(self, session: Session) -> bool:
+        """Whether a session is the one that is open, with whatever behaviour."""
+        return self.session is not None and self.session.counts is session.counts
 
     def close(self) -> None:
         """Close the session and remove its layer."""
