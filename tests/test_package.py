@@ -23,7 +23,7 @@ def test_the_manifest_at_the_top_is_the_one_that_ships():
     manifest = PluginManifest.from_file(ROOT / "napari.yaml")
     manifest.validate_imports()
     names = {w.display_name for w in manifest.contributions.widgets}
-    assert names == {"Session", "Predict", "Traces", "Units", "Fine-tune"}
+    assert names == {"Session", "Find sessions", "Predict", "Traces", "Units", "Fine-tune"}
     assert {s.key for s in manifest.contributions.sample_data} == {"sample"}
 
 

@@ -1,8 +1,10 @@
 """Readouts fitted piece by piece are those that are fitted at once."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from napari_mtm.live.readouts import fit_readouts_in_steps
+from napari_mtm.live.readouts import fit_readouts_in_steps, readouts_lack
 from tests.conftest import trials as trials_table
 from tests.model.small import BINS, small_model, small_session
 
@@ -71,3 +73,32 @@ def test_a_session_of_a_single_trial():
     for _ in fit_readouts_in_steps(model, session):
         pass
     assert session.id in model.readouts
+
+
+def test_what_readouts_lack_is_added_to_them():
+    session = behaving()
+    model = small_model("default", session)
+    assert readouts_lack(model, session)
+    for _ in fit_readouts_in_steps(model, session):
+        pass
+    assert not readouts_lack(model, session)
+    before = model.readouts[session.id]
+    licks = np.random.default_rng(1).random((N_TRIALS, BINS)).astype(np.float32)
+    more = replace(session, behaviour={**session.behaviour, "lick-rate": licks})
+    assert readouts_lack(model, more)
+    for _ in fit_readouts_in_steps(model, more):
+        pass
+    assert not readouts_lack(model, more)
+    after = model.readouts[session.id]
+    assert after.traces["wheel-speed"] is before.traces["wheel-speed"]
+    assert after.choice is before.choice
+    assert list(after.traces) == ["wheel-speed", "lick-rate"]
+
+
+def test_nothing_is_lacking_that_cannot_be_decoded():
+    session = behaving()
+    model = small_model("default", session)
+    model.fit_readouts(session)
+    unknown = np.full((N_TRIALS, BINS), np.nan, np.float32)
+    more = replace(session, behaviour={**session.behaviour, "lick-rate": unknown})
+    assert not readouts_lack(model, more)

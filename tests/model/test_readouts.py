@@ -7,11 +7,16 @@ import pytest
 from napari_mtm import Session
 from napari_mtm.errors import WeightsError
 from napari_mtm.masking.mask import Mask
-from napari_mtm.model.readouts import TRACES, fit_linear_classifier, fit_readouts
+from napari_mtm.model.readouts import (
+    fit_lacking_traces,
+    fit_linear_classifier,
+    fit_readouts,
+)
 from napari_mtm.model.weights import load_model, save_model
 from tests.conftest import trials as plain_trials
 from tests.model.small import BINS, small_model, small_session
 
+TRACES = ("wheel-velocity", "wheel-speed", "whisker-motion-energy")
 TRIALS, WIDTH = 120, 6
 TRAIN, TEST = np.arange(80), np.arange(80, TRIALS)
 TURN = 12  # the bin in which latents begin to tell the choice
@@ -259,7 +264,7 @@ def test_what_a_session_lacks_is_left_out():
     assert names(recorded(table(None, block))) == {"block"}
     assert names(recorded(table(np.ones(TRIALS), np.ones(TRIALS)))) == set()
     assert names(recorded(wheel_speed=np.full((TRIALS, BINS), np.nan))) == set()
-    assert names(recorded(pupil_size=trace)) == set()
+    assert names(recorded(pupil_size=trace)) == {"pupil-size"}
 
 
 @pytest.mark.parametrize(("few", "there"), [(7, False), (8, True)])
@@ -332,6 +337,44 @@ def test_more_latents_than_components():
     assert r2(trace[TEST], found["wheel-speed"]) > 0.95
 
 
+def test_whatever_traces_a_session_has_are_decoded():
+    latents = drawn_latents()
+    session = recorded(
+        lick_rate=latents[..., 2], a_tail=latents[..., 0], wheel_speed=latents[..., 1]
+    )
+    assert session.traces == ("wheel-speed", "a-tail", "lick-rate")
+    found = decoded(fitted(latents, session), latents)
+    assert list(found) == list(session.traces)
+    for name in session.traces:
+        assert r2(session.behaviour[name][TEST], found[name]) > 0.95
+
+
+def test_a_trace_that_is_called_like_a_choice_is_not_decoded():
+    latents, right, block = planted()
+    taken = dict.fromkeys(("choice", "choice-by-trial", "block"), latents[..., 2])
+    given = table(right, block)
+    session = recorded(given, **taken)
+    assert session.traces == ()
+    plain, beside = fitted(latents, recorded(given)), fitted(latents, session)
+    for name, values in decoded(plain, latents).items():
+        np.testing.assert_array_equal(decoded(beside, latents)[name], values)
+
+
+def test_traces_that_are_lacking_are_added_and_the_others_stay_as_they_are():
+    latents, right, block = planted()
+    wheel, lick, tail = (latents[..., k] for k in (2, 3, 4))
+    given = table(right, block)
+    before = fitted(latents, recorded(given, wheel_speed=wheel, a_tail=tail))
+    session = recorded(given, wheel_speed=-wheel, lick_rate=lick)
+    after = fit_lacking_traces(before, latents[TRAIN], session, TRAIN)
+    found, expected = decoded(after, latents), decoded(before, latents)
+    assert set(found) == {*expected, "lick-rate"}
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values)
+    at_once = decoded(fitted(latents, session), latents)["lick-rate"]
+    np.testing.assert_allclose(found["lick-rate"], at_once, atol=1e-6)
+
+
 # Through a model and its file
 
 
@@ -341,7 +384,7 @@ def test_readouts_go_through_weights(preset, tmp_path):
     session = small_session(
         40,
         trials=plain_trials(40).assign(probabilityLeft=np.where(np.arange(40) % 3, 0.8, 0.2)),
-        behaviour={name: rng.random((40, BINS)) for name in TRACES},
+        behaviour={name: rng.random((40, BINS)) for name in (*TRACES, "lick-rate")},
     )
     model = small_model(preset, session)
     model.fit_readouts(session)
@@ -349,7 +392,8 @@ def test_readouts_go_through_weights(preset, tmp_path):
     again = load_model(tmp_path / "m", device="cpu")
     mask = Mask.nothing(session)
     before, after = (m.reconstruct(session, mask).decoded for m in (model, again))
-    assert before.keys() == after.keys() == {*TRACES, "choice", "choice-by-trial", "block"}
+    others = {"choice", "choice-by-trial", "block"}
+    assert before.keys() == after.keys() == {*TRACES, "lick-rate", *others}
     for name, values in before.items():
         np.testing.assert_allclose(after[name], values, atol=1e-3)
 

@@ -15,6 +15,7 @@ from napari_mtm import Mask, Session, load_model
 from napari_mtm.masking.painting import PREDICTED, TAKEN
 from napari_mtm.metrics import tally
 from napari_mtm.model.grid import Grid
+from napari_mtm.model.readouts import Basis, Readouts
 from napari_mtm.model.reconstruction import Reconstruction
 from napari_mtm.ui.coordinator import coordinator_of
 from napari_mtm.ui.live import STALE_MS
@@ -103,6 +104,12 @@ class Gate:
         self._open.set()
 
 
+def all_of(session: Session) -> Readouts:
+    """Readouts that lack nothing of a session's behaviour."""
+    nothing = Basis(np.zeros((1, 1)), np.zeros((1, 1)))
+    return Readouts(nothing, nothing, dict.fromkeys(session.traces))
+
+
 class Fake:
     """A model whose rates are one number, and which answers when it is let."""
 
@@ -110,7 +117,7 @@ class Fake:
 
     def __init__(self, *sessions: Session, rate: float = 0.5) -> None:
         self.grid = Grid.of(sessions[0])
-        self.readouts = {session.id: object() for session in sessions}
+        self.readouts = {session.id: all_of(session) for session in sessions}
         self.rate, self.gate, self.error = rate, Gate(), None
         self.asked: list[tuple] = []
 
@@ -475,6 +482,27 @@ def test_readouts_that_are_missing_are_fitted(live, coordinator, until):
         assert len(decoded["wheel-speed"]) == len(session.split().test)
 
 
+def test_further_behaviour_is_decoded_and_the_answer_stands(live, coordinator, until):
+    rng = np.random.default_rng(0)
+    session = small_session(
+        40, trials=trials_table(40), behaviour={"wheel-speed": rng.random((40, BINS))}
+    )
+    small = small_model("default", session)
+    live.use(lambda: small)
+    coordinator.show(session)
+    until(lambda: live.whole is not None and live.whole.done and live.whole.masked)
+    answer, wheel = live.answer, small.readouts[session.id].traces["wheel-speed"]
+    licks = rng.random((40, BINS)).astype(np.float32)
+    more = replace(session, behaviour={**session.behaviour, "lick-rate": licks})
+    coordinator.extend(more)
+    assert live.answer is answer
+    until(lambda: live.behaviour is not None and "lick-rate" in live.behaviour.masked)
+    assert small.readouts[session.id].traces["wheel-speed"] is wheel
+    until(lambda: live.whole is not None and live.whole.done)
+    for decoded in (live.whole.masked, live.whole.visible):
+        assert len(decoded["lick-rate"]) == len(session.split().test)
+
+
 # A model that does not fit
 
 
@@ -625,7 +653,7 @@ def test_an_answer_of_a_trial_that_is_left_is_not_shown(live, fake, coordinator,
 
 def test_an_answer_of_a_session_that_is_left_is_not_shown(live, fake, coordinator, until, sample):
     other = replace(sample.select(trials=range(10)), id="other")
-    fake.readouts["other"] = object()
+    fake.readouts["other"] = all_of(other)
     answered = listen(live.answered)
     fake.gate.shut()
     coordinator.masks.toggle_region("CA1")
@@ -727,7 +755,7 @@ def test_scores_of_another_mask_are_never_shown(live, fake, coordinator, until, 
 
 def test_scores_of_another_session_are_never_shown(live, fake, coordinator, until, sample):
     other = replace(sample.select(trials=range(30)), id="other")
-    fake.readouts["other"] = object()
+    fake.readouts["other"] = all_of(other)
     coordinator.masks.toggle_region("CA1")
     until(lambda: live.whole is not None)
     time.sleep(0.05)

@@ -91,7 +91,9 @@ def test_a_prepared_store(dialog, sample, tmp_path):
 def test_what_cannot_be_opened_says_why(dialog, qtbot, source):
     dialog.choose(source)
     looked(dialog, qtbot)
-    assert ("There is no file" in dialog.summary.text()) or ("ONE cache" in dialog.summary.text())
+    assert ("There is no file" in dialog.summary.text()) or (
+        "say where it is" in dialog.summary.text()
+    )
     assert not open_button(dialog).isEnabled()
 
 

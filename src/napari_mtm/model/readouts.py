@@ -1,13 +1,13 @@
 """Readouts: behaviour decoded from a model's latents.
 
-Traces (wheel, whisker) are read from the latents around a bin; choice and block from
-those of the whole trial; the choice at a bin from the past of that bin alone. All are
-linear, fitted on training trials in closed form or by a few Newton steps, each with a
-penalty chosen by cross-validation over trials.
+Traces (wheel, whisker, whatever else a session holds) are read from the latents around a
+bin; choice and block from those of the whole trial; the choice at a bin from the past of
+that bin alone. All are linear, fitted on training trials in closed form or by a few
+Newton steps, each with a penalty chosen by cross-validation over trials.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,6 @@ from napari_mtm.recording.trials import block_favours_right, chose_right
 Floats = npt.NDArray[np.float64]
 Latents = npt.NDArray[np.float32]
 
-TRACES = ("wheel-velocity", "wheel-speed", "whisker-motion-energy")
 _COMPONENTS = 48
 _PAST_COMPONENTS = 16
 _LAGS = np.array([-8, -4, -2, 0, 2, 4, 8])
@@ -103,17 +102,7 @@ def fit_readouts(
         numbers(given, "Latents", WeightsError, ndim=3, least=-_MOST, most=_MOST, finite=True)
     around, before = Basis.fit(latents, _COMPONENTS), Basis.fit(past, _PAST_COMPONENTS)
     scores = around(latents)
-    features = _around(scores)
-    traces = {}
-    for name in TRACES:
-        target = session.behaviour.get(name)
-        known = (
-            np.zeros(len(trials), bool)
-            if target is None
-            else np.isfinite(target[trials]).all(axis=1)
-        )
-        if target is not None and known.sum() >= _FEWEST_TRIALS:
-            traces[name] = _fit_trace(features[known], target[trials][known].astype(np.float64))
+    traces = _fit_traces(_around(scores), session, trials, targets(session, trials))
     table = session.trials.iloc[trials]
     right = chose_right(table)
     over = _over_trial(scores)
@@ -125,6 +114,41 @@ def fit_readouts(
     }
     choice = _fit_logistic(_recent(before(past)), right) if _separable(right) else None
     return Readouts(around, before, traces, by_trial, choice)
+
+
+def fit_lacking_traces(
+    readouts: Readouts, latents: Latents, session: Session, trials: npt.NDArray[np.intp]
+) -> Readouts:
+    """Return readouts with decoders of those of a session's traces that they do not decode yet.
+
+    They are fitted on latents (trials, bins, L) of some trials; the others stay as they are.
+    Raises WeightsError as `fit_readouts` does.
+    """
+    numbers(latents, "Latents", WeightsError, ndim=3, least=-_MOST, most=_MOST, finite=True)
+    lacking = [name for name in targets(session, trials) if name not in readouts.traces]
+    found = _fit_traces(_around(readouts.around(latents)), session, trials, lacking)
+    return replace(readouts, traces={**readouts.traces, **found})
+
+
+def targets(session: Session, trials: npt.NDArray[np.intp]) -> list[str]:
+    """Names of the traces that are known in enough of some trials to be decoded."""
+    known = {
+        name: np.isfinite(session.behaviour[name][trials]).all(axis=1).sum()
+        for name in session.traces
+    }
+    return [name for name, number in known.items() if number >= _FEWEST_TRIALS]
+
+
+def _fit_traces(
+    features: Floats, session: Session, trials: npt.NDArray[np.intp], names: Iterable[str]
+) -> dict[str, Linear]:
+    """Fit decoders of some traces, each on those of the trials in which it is known."""
+    found = {}
+    for name in names:
+        target = session.behaviour[name][trials]
+        known = np.isfinite(target).all(axis=1)
+        found[name] = _fit_trace(features[known], target[known].astype(np.float64))
+    return found
 
 
 def _around(scores: Floats) -> Floats:

@@ -26,10 +26,10 @@ class Reconstruction:
     rates
         What the model expects, in counts per bin (trials, bins, units).
     decoded
-        `wheel-velocity`, `wheel-speed`, `whisker-motion-energy` and `choice` (the
-        probability of right, from the past of each bin), each (trials, bins);
-        `choice-by-trial` and `block` (probability that the stimulus is right), each
-        (trials,). Without readouts it is empty.
+        The session's traces, such as `wheel-speed`, and `choice` (the probability of
+        right, from the past of each bin), each (trials, bins); `choice-by-trial` and
+        `block` (probability that the stimulus is right), each (trials,). Without readouts
+        it is empty.
     notes
         Sentences that a person should read before trusting the rates.
 

@@ -16,7 +16,12 @@ from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.raw import Probe, Recording
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.spikes import usable
-from napari_mtm.recording.traces import CAMERA_GAP, Trace, bin_average, wheel_velocity
+from napari_mtm.recording.traces import (
+    Trace,
+    bin_average,
+    bin_further,
+    wheel_velocity,
+)
 from napari_mtm.recording.units import choose_units
 from napari_mtm.recording.windows import cut_windows
 
@@ -105,10 +110,8 @@ def _behaviour(
     behaviour = {
         "wheel-velocity": bin_average(velocity, edges),
         "wheel-speed": bin_average(speed, edges),
-        "whisker-motion-energy": bin_average(whisker.broken(CAMERA_GAP), edges),
+        **bin_further({"whisker-motion-energy": whisker, **recording.traces}, edges),
     }
-    for name, trace in recording.traces.items():
-        behaviour[name] = bin_average(trace.broken(CAMERA_GAP), edges)
     for what, name, samples in (
         ("wheel trace", "wheel-velocity", position),
         ("whisker motion energy", "whisker-motion-energy", whisker),

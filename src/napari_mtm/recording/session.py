@@ -42,6 +42,10 @@ UNIT_TABLE_COLUMNS = (
 SHARES = (0.7, 0.1, 0.2)
 """Of the trials, those for training, validation and test."""
 
+_USUAL = ("wheel-velocity", "wheel-speed", "whisker-motion-energy")
+_OF_TRIALS = ("choice", "choice-by-trial", "block")
+"""How what is decoded of a whole trial is called, so that no trace can be."""
+
 _MOST = float(np.finfo(np.float32).max)
 
 
@@ -78,8 +82,8 @@ class Session:
     trials
         One row per trial in IBL's columns.
     behaviour
-        `wheel-velocity`, `wheel-speed` (rad/s) and `whisker-motion-energy`
-        (camera units), each (trials, bins) float32, NaN where missing.
+        `wheel-velocity`, `wheel-speed` (rad/s), `whisker-motion-energy`
+        (camera units) and any others, each (trials, bins) float32, NaN where missing.
     window, bin_size, align
         Seconds around the alignment event, bin width, and the name of the event.
     rates
@@ -309,6 +313,12 @@ class Session:
     def title(self) -> str:
         """The name as a person should see it; it says when the session is simulated."""
         return titled(self.name, simulated=self.simulated)
+
+    @property
+    def traces(self) -> tuple[str, ...]:
+        """Names of the behaviour that can be decoded: the usual three first, others by name."""
+        others = sorted(set(self.behaviour) - {*_USUAL, *_OF_TRIALS})
+        return (*(name for name in _USUAL if name in self.behaviour), *others)
 
     @cached_property
     def regions(self) -> tuple[Region, ...]:

@@ -186,7 +186,7 @@ def open_store(path: Path, *, verify: bool = False) -> Session:
 
 
 def store_of(session: Session) -> Path | None:
-    """Return the store that a session was opened from, if it is there still and all of it."""
+    """Return the store that a session was opened from, if all of the session is still there."""
     array: object = session.counts
     while isinstance(array, np.ndarray):
         if isinstance(array, np.memmap) and array.filename is not None:
@@ -202,7 +202,8 @@ def _holds_all_of(path: Path, session: Session) -> bool:
         shape = layout.array("counts").shape
     except StoreError:
         return False
-    return layout.header.id == session.id and shape == session.counts.shape
+    behaviour = set(session.behaviour) <= set(layout.header.behaviour)
+    return layout.header.id == session.id and shape == session.counts.shape and behaviour
 
 
 def store_title(path: Path) -> str:

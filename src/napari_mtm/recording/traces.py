@@ -1,6 +1,6 @@
 """Behaviour traces on the clock of the bins: wheel, whisker motion energy."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -107,6 +107,11 @@ def bin_average(trace: Trace, edges: Floats) -> npt.NDArray[np.float32]:
     missing = (edges[:, :-1] < t[0]) | (edges[:, 1:] > t[-1]) | (before < until)
     averages[missing] = np.nan
     return averages.astype(np.float32)
+
+
+def bin_further(traces: Mapping[str, Trace], edges: Floats) -> dict[str, npt.NDArray[np.float32]]:
+    """Average further traces, such as a camera's, over each bin; longer gaps are not bridged."""
+    return {name: bin_average(trace.broken(CAMERA_GAP), edges) for name, trace in traces.items()}
 
 
 def _interpolated(position: Trace, edges: Floats) -> Iterator[Trace]:

@@ -8,7 +8,7 @@ from scipy.special import expit
 
 from napari_mtm.masking.tasks import Task
 from napari_mtm.model.model import Model
-from napari_mtm.model.readouts import TRACES, fit_linear_classifier, fit_readouts
+from napari_mtm.model.readouts import fit_linear_classifier, fit_readouts
 from napari_mtm.recording.session import Session, Split
 from napari_mtm.recording.trials import block_favours_right, chose_right
 
@@ -62,7 +62,7 @@ def score_decoded(
     for name, label in labels.items():
         if name in found and np.isfinite(label).any():
             scores[name] = _accuracy(label, found[name])
-    for name in TRACES:
+    for name in session.traces:
         if name in found:
             truth = session.behaviour[name][trials]
             known = np.isfinite(truth).all(axis=1)
@@ -90,12 +90,11 @@ def _published(
         linear = fit_linear_classifier(before, right)
         found["choice"] = expit(after @ linear.weights + linear.intercept)
     before, after = features("causal")
-    for name in TRACES:
-        trace = session.behaviour.get(name)
-        if trace is not None:
-            known = np.isfinite(trace[train]).all(axis=1)
-            if known.sum() >= _FOLDS:
-                found[name] = _ridge(before[known], trace[train][known].astype(np.float64), after)
+    for name in session.traces:
+        trace = session.behaviour[name][train]
+        known = np.isfinite(trace).all(axis=1)
+        if known.sum() >= _FOLDS:
+            found[name] = _ridge(before[known], trace[known].astype(np.float64), after)
     return found
 
 

@@ -17,6 +17,7 @@ from napari_mtm.masking.tasks import FORWARD_SECONDS
 from napari_mtm.recording.ordering import ORDERS
 from napari_mtm.recording.regions import Region, runs_of_regions
 from napari_mtm.recording.session import Session
+from napari_mtm.recording.source import Source
 from napari_mtm.ui.cells import Cells
 from napari_mtm.ui.finetune.state import Finetuning
 from napari_mtm.ui.geometry import View
@@ -65,6 +66,8 @@ class Coordinator:
     """Another session is shown, or none."""
     opened_changed = Signal()
     """A session was closed that was not shown."""
+    extended = Signal()
+    """The session that is shown has further behaviour; all else of it is as it was."""
     rows_changed = Signal()
     """The rows show other units, or in another order."""
     trial_changed = Signal()
@@ -92,6 +95,7 @@ class Coordinator:
         self.session: Session | None = None
         self.opened: list[Opened] = []
         self.current: Opened | None = None
+        self.sources: dict[str, Source] = {}  # where sessions lie, by id, as far as it is known
         self.preferences = Preferences()  # as they were when the session was opened
         self.order = "region"
         self.shown: frozenset[str] = frozenset()
@@ -238,6 +242,17 @@ class Coordinator:
             self.opened.remove(one)
             self.current = None
             self.show(following.session)
+
+    def extend(self, session: Session) -> None:
+        """Go on with the shown session that has further behaviour; unless another is by now."""
+        if self._layer is not None and self.current is not None and self.shows(session):
+            self.session = self.current.session = session
+            self._layer.metadata = {**self._layer.metadata, KEY: {"session": session}}
+            self.extended.emit()
+
+    def shows(self, session: Session) -> bool:
+        """Whether a session is the one that is shown, with whatever behaviour."""
+        return self.session is not None and self.session.counts is session.counts
 
     def end(self, timeout: float | None = None) -> bool:
         """End what works for this viewer; return whether it did within `timeout` seconds each."""

@@ -7,13 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_mtm.recording.session import Session
+from napari_mtm.ui.behaviour_text import shown, words
 from napari_mtm.ui.numbers import number, signed
 from napari_mtm.ui.parts import table
 
 if TYPE_CHECKING:
     from napari_mtm.live.whole import WholeScores
-
-_NAMES = {"choice": "choice", "wheel-speed": "wheel R²", "whisker-motion-energy": "whisker R²"}
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Cost:
 
 
 def costs(session: Session, whole: "WholeScores") -> list[Cost]:
-    """Score choice, wheel speed and whiskers over trials that are done, what is known of them."""
+    """Score choices and traces over trials that are done, what is known of them."""
     from napari_mtm.scoring.decoding import score_decoded
 
     visible, masked, chance = (
@@ -39,7 +38,7 @@ def costs(session: Session, whole: "WholeScores") -> list[Cost]:
         for decoded in (whole.visible, whole.masked, _mean_courses(session, len(whole.trials)))
     )
     found = []
-    for name in _NAMES:
+    for name in ("choice", *shown(session.traces)):
         if name in visible and name in masked:
             measure = "accuracy" if name == "choice" else "r2"
             by_chance = visible[name]["chance"] if name == "choice" else chance[name]["r2"]
@@ -76,4 +75,4 @@ def _cost_row(cost: Cost) -> tuple[str, ...]:
     else:
         change = f"{number(cost.visible)} → {number(cost.masked)}"
         rest = (signed(-drop), number(cost.chance))
-    return _NAMES[cost.name], change, *rest
+    return words(cost.name).score, change, *rest

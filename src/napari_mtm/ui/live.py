@@ -27,7 +27,7 @@ from napari_mtm.live.engine import (
     Steps,
     Traces,
 )
-from napari_mtm.live.readouts import fit_readouts_in_steps
+from napari_mtm.live.readouts import fit_readouts_in_steps, readouts_lack
 from napari_mtm.live.whole import WholeScores, score_whole
 from napari_mtm.recording.session import Session
 from napari_mtm.ui.bell import Bell
@@ -117,6 +117,7 @@ class Live:
         self.behaviour: Decoded | None = None
         self.whole: WholeScores | None = None
         coordinator.session_changed.connect(self._on_session)
+        coordinator.extended.connect(self._on_extended)
         coordinator.trial_changed.connect(self.ask_if_on)
         coordinator.masks.changed.connect(self._on_mask)
         coordinator.masks.stroked.connect(self._on_stroke)
@@ -330,10 +331,22 @@ class Live:
             self._forget_whole()
             return
         self._coordinator.cells.add()
-        if session.id not in model.readouts:
-            self._begin(_READOUTS, lambda model: fit_readouts_in_steps(model, session))
+        self._fit_readouts()
         self.ask_if_on()
         self._forget_whole()
+
+    def _on_extended(self) -> None:
+        """Decode further behaviour; what was predicted of the session stands."""
+        self._session = self._coordinator.session
+        self._fit_readouts()
+
+    def _fit_readouts(self) -> None:
+        """Fit decoders of what the session holds and the model does not decode."""
+        model, session = self.model, self._session
+        if model is None or session is None or not self._fits():
+            return
+        if readouts_lack(model, session):
+            self._begin(_READOUTS, lambda model: fit_readouts_in_steps(model, session))
 
     def _misfit(self) -> str:
         """Why the model cannot be asked about the session; empty where it can."""
@@ -434,7 +447,7 @@ class Live:
         else the newest is a moment away, and drawing this one would only delay it.
         """
         request = answer.request
-        if request.session is not self._coordinator.session:
+        if not self._coordinator.shows(request.session):
             return
         if self._wanted is request:
             self._wanted = None
@@ -469,6 +482,7 @@ class Live:
             return
         del self._works[finished.name]
         if finished.name == _READOUTS:
+            self._seen = {}
             self.ask_if_on()
             self._forget_whole()
         elif finished.name == _WHOLE:

@@ -130,7 +130,7 @@ class ScorePanel(QGroupBox):
             return chosen.fit(session, session.split(), progress)
 
         def fitted(found: Any) -> None:
-            if self._coordinator.session is session:
+            if self._coordinator.shows(session):
                 self._fitted[name] = found
                 self._coordinator.live.set_baseline((name, found.predict))
 

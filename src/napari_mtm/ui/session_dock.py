@@ -38,7 +38,7 @@ from napari_mtm.ui.frame import CanvasFrame, find_canvas, frame_around
 from napari_mtm.ui.jobs import Jobs
 from napari_mtm.ui.open_dialog import OpenDialog, Request
 from napari_mtm.ui.part_scores import hover_line
-from napari_mtm.ui.parts import button, scrolling
+from napari_mtm.ui.parts import button, let_be_cut, scrolling
 from napari_mtm.ui.preferences import preferences
 from napari_mtm.ui.raster import brightest
 from napari_mtm.ui.session_list import SessionList
@@ -80,6 +80,7 @@ class SessionDock(QWidget):
         self.bar = QProgressBar(objectName="progress")
         self.bar.setRange(0, 100)
         self.doing = _label("doing")
+        let_be_cut(self.doing)  # a long path would widen the dock
         self.cancel_button = QPushButton("Cancel", objectName="cancel")
         self.order = QComboBox(objectName="order")
         for k, name in enumerate(ORDERS):
@@ -98,12 +99,13 @@ class SessionDock(QWidget):
 
     def open(self, request: Request) -> None:
         """Read and prepare a session off the Qt thread, then show it."""
-        folder = preferences().cache
+        folder, sources = preferences().cache, self.coordinator.sources
 
         def work(progress: Any) -> Session:
             if is_store(Path(request.source)):
                 return open_store(Path(request.source))
             source = find_source(request.source, one=request.one)
+            sources[source.id] = source
             return open_source(source, request.preparation, cache_folder=folder, progress=progress)
 
         self.jobs.run(f"opening {request.source}", work, self._show)
@@ -188,6 +190,7 @@ class SessionDock(QWidget):
         self.jobs.finished.connect(self._busy.hide)
         coordinator = self.coordinator
         coordinator.session_changed.connect(self._on_session)
+        coordinator.extended.connect(self._on_extended)
         coordinator.rows_changed.connect(self._on_rows)
         coordinator.trial_changed.connect(self._on_trial)
         coordinator.limits_changed.connect(self._on_limits)
@@ -235,17 +238,25 @@ class SessionDock(QWidget):
             )
             self.notes.hide()
             return
+        self._describe(session)
+        self._fill_regions(session)
+        self._on_rows()
+        self._on_trial()
+        self._on_limits()
+        self._on_hover(None)
+
+    def _on_extended(self) -> None:
+        session = self.coordinator.session
+        if session is not None:
+            self._describe(session)
+
+    def _describe(self, session: Session) -> None:
         self.title.setText(f"<b>{session.title}</b>")
         self.title.setToolTip(session.id)
         self.facts.setText(_facts(session))
         self.facts.setToolTip(session.describe())
         self.notes.setText("\n".join(session.notes))
         self.notes.setVisible(bool(session.notes))
-        self._fill_regions(session)
-        self._on_rows()
-        self._on_trial()
-        self._on_limits()
-        self._on_hover(None)
 
     def _fill_regions(self, session: Session) -> None:
         self.regions.blockSignals(True)
@@ -317,7 +328,7 @@ class SessionDock(QWidget):
             return
 
         def show(positions: Any) -> None:
-            if self.coordinator.session is session:
+            if self.coordinator.shows(session):
                 self.coordinator.set_order(name, positions)
 
         self.jobs.run("sorting by similarity", lambda progress: ORDERS[name](session), show)

@@ -10,6 +10,7 @@ from qtpy.QtGui import QColor, QFont, QPainter
 
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.trials import chose_right
+from napari_mtm.ui.behaviour_text import words
 from napari_mtm.ui.geometry import nice_ticks
 from napari_mtm.ui.trial_text import Event
 
@@ -17,12 +18,8 @@ if TYPE_CHECKING:
     from napari_mtm.live.engine import Decoded
 
 CHOICE = "choice"
-ROWS = {
-    "wheel-speed": "wheel speed\n(rad/s)",
-    "whisker-motion-energy": "whisker motion\nenergy (a.u.)",
-    CHOICE: "P(right)",
-}
-"""Quantities from top to bottom, and how their axes are named."""
+ROWS = ("wheel-speed", "whisker-motion-energy", CHOICE)
+"""Quantities that always have a row, from top to bottom; further ones come below."""
 
 LINES = {
     "recorded": "recorded",
@@ -99,7 +96,7 @@ class TraceRow:
         self.box = pg.ViewBox(enableMouse=False, enableMenu=False, defaultPadding=0)
         self.box.disableAutoRange()
         self.label = Name()
-        self.label.set_text(ROWS[name])
+        self.label.set_text(words(name).axis)
         self.axis = make_axis("left", over_edge=5)
         self.axis.setWidth(_AXIS_WIDTH)
         self.axis.linkToView(self.box)
@@ -187,7 +184,7 @@ class ChoiceRow(TraceRow):
     def set_choice(self, times: npt.NDArray[np.float64], right: float) -> None:
         """Say and draw what the animal chose: 1 for right, 0 for left, NaN for neither."""
         made = {1.0: "chose right", 0.0: "chose left"}.get(right, "no choice")
-        self.label.set_text(f"{ROWS[CHOICE]}\n{made}")
+        self.label.set_text(f"{words(CHOICE).axis}\n{made}")
         self.lines["recorded"].setData(times[[0, -1]], np.full(2, right))
 
     def recolour(self, text: QColor, *, dark: bool) -> None:

@@ -23,8 +23,10 @@ from qtpy.QtWidgets import (
 
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.trials import chose_right
+from napari_mtm.ui.behaviour_text import shown
 from napari_mtm.ui.coordinator import Coordinator, coordinator_of
 from napari_mtm.ui.hiding_cost import cost_words, costs
+from napari_mtm.ui.more_behaviour import MoreBehaviour
 from napari_mtm.ui.trace_rows import (
     CHOICE,
     LINES,
@@ -52,7 +54,7 @@ _FONT = 11
 _AXIS_HEIGHT = 24
 _TITLE_WIDTH = 100
 _SIDE_WIDTH = 320
-_LEAST_HEIGHT = 140
+_LEAST_HEIGHT, _ROW_HEIGHT = 140, 34
 _NARROW = 620
 """Width of the dock in pixels under which the words go below the plots."""
 _UNBOUNDED = 16777215  # Qt's own
@@ -67,13 +69,16 @@ class TracesDock(QWidget):
     Attributes
     ----------
     rows
-        The plots by the keys of `ROWS`; those that the session has nothing for are hidden.
+        The plots by quantity: those of `ROWS`, and of further traces of the sessions that were
+        open. Those that the session has nothing for are hidden.
     sentence
         What is said in place of the plots where there is nothing to plot.
     words
         What hiding costs over the test trials.
     legend
         What the lines are, and in its last row the events of the trial.
+    more
+        Offers what further behaviour can be read.
 
     """
 
@@ -94,18 +99,14 @@ class TracesDock(QWidget):
         grid.setContentsMargins(2, 2, 12, 2)
         grid.setSpacing(SPACING)
         self.rows: dict[str, TraceRow] = {}
-        for place, name in enumerate(ROWS):
-            self.rows[name] = (
-                ChoiceRow(grid, place) if name == CHOICE else TraceRow(name, grid, place)
-            )
-            self.rows[name].cursor.sigDragged.connect(self._on_dragged)
+        for name in ROWS:
+            self._add_row(name)
         self.axis = make_axis("bottom", over_edge=20)
         self.axis.linkToView(self.rows[CHOICE].box)  # all have one range, shown or not
         self.axis.setHeight(_AXIS_HEIGHT)
         self.axis_label = Name(_TITLE_WIDTH)
         self.axis_label.setMaximumHeight(_AXIS_HEIGHT)
-        grid.addItem(self.axis_label, row=len(ROWS), col=0, colspan=2)
-        grid.addItem(self.axis, row=len(ROWS), col=2)
+        self._put_axis()
         grid.layout.setColumnStretchFactor(2, 1)
 
         self.sentence = _label("traces_sentence")
@@ -117,6 +118,7 @@ class TracesDock(QWidget):
             "the training trials. A choice is scored as it is read from the whole trial; the\n"
             "plot shows what each bin's past says of it."
         )
+        self.more = MoreBehaviour(self.coordinator)
         self._lay_out()
         self._connect()
         self._take_session()
@@ -153,6 +155,7 @@ class TracesDock(QWidget):
         side.setSpacing(4)
         side.addWidget(self.legend)
         side.addWidget(self.words)
+        side.addWidget(self.more)
         side.addStretch(1)
         self._body = QWidget()
         self._body_layout = QBoxLayout(QBoxLayout.Direction.LeftToRight, self._body)
@@ -164,9 +167,32 @@ class TracesDock(QWidget):
         outer.addWidget(self._body)
         outer.addWidget(self.sentence)
 
+    def _add_row(self, name: str) -> None:
+        grid, place = self.plots.ci, len(self.rows)
+        row = ChoiceRow(grid, place) if name == CHOICE else TraceRow(name, grid, place)
+        row.cursor.sigDragged.connect(self._on_dragged)
+        self.rows[name] = row
+
+    def _put_axis(self) -> None:
+        """Put the axis of time below all rows."""
+        self.plots.addItem(self.axis_label, row=len(self.rows), col=0, colspan=2)
+        self.plots.addItem(self.axis, row=len(self.rows), col=2)
+
+    def _add_further_rows(self, session: Session) -> None:
+        """Add rows for traces of a session that have none yet, below those that are there."""
+        new = [name for name in shown(session.traces) if name not in self.rows]
+        if not new:
+            return
+        for item in (self.axis_label, self.axis):
+            self.plots.removeItem(item)
+        for name in new:
+            self._add_row(name)
+        self._put_axis()
+
     def _connect(self) -> None:
         coordinator = self.coordinator
         coordinator.session_changed.connect(self._on_session)
+        coordinator.extended.connect(self._on_extended)
         coordinator.trial_changed.connect(self._on_trial)
         coordinator.time_changed.connect(self._on_time)
         coordinator.theme_changed.connect(self._on_theme)
@@ -184,6 +210,10 @@ class TracesDock(QWidget):
         return isalive(self) and self.isVisible()
 
     def _on_session(self) -> None:
+        self._decoded = None
+        self._on_extended()
+
+    def _on_extended(self) -> None:
         if isalive(self):
             self._take_session()
         if self._on_screen:
@@ -236,8 +266,8 @@ class TracesDock(QWidget):
     def _take_session(self) -> None:
         """Find what the session has, and ranges that hold for all its trials."""
         session = self._session = self.coordinator.session
-        self._decoded = None
         if session is not None:
+            self._add_further_rows(session)
             start = session.window[0] + session.bin_size / 2
             self._times = start + session.bin_size * np.arange(session.n_bins)
             self._right = chose_right(session.trials)
@@ -251,7 +281,11 @@ class TracesDock(QWidget):
             assert isinstance(choice, ChoiceRow)
             choice.chance.setRegion(chance_band(self._right[session.split().train]))
         some = session is not None and any(row.visible for row in self.rows.values())
-        self._body.setVisible(some)
+        further = sum(row.visible for name, row in self.rows.items() if name not in ROWS)
+        self.setMinimumHeight(_LEAST_HEIGHT + further * _ROW_HEIGHT)
+        self._body.setVisible(some or bool(self.more.names))
+        for part in (self.plots, self.legend, self.words):
+            part.setVisible(some)
         self.sentence.setVisible(not some)
         self.sentence.setText(_NO_SESSION if session is None else _NO_BEHAVIOUR)
 
@@ -292,7 +326,7 @@ class TracesDock(QWidget):
     def _may_stay(self, decoded: "Decoded") -> bool:
         """Whether lines are of what is shown, or about to be replaced."""
         live, trial = self.coordinator.live, self.coordinator.trial
-        if decoded.request.session is not self.coordinator.session:
+        if not self.coordinator.shows(decoded.request.session):
             return False
         awaited = live.stale or (live.answer is not None and live.answer.request.trial == trial)
         return decoded.request.trial == trial or awaited

@@ -341,7 +341,7 @@ class UnitCards(QWidget):
 
     def _on_prediction(self, value: object) -> None:
         assert isinstance(value, UnitPrediction)
-        if value.session is not self.coordinator.session:
+        if not self.coordinator.shows(value.session):
             return
         self._predictions[value.uuid] = value
         if value.done:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from napari_mtm.recording.session import Session
+from napari_mtm.ui.behaviour_text import shown, words
 from napari_mtm.ui.numbers import number, signed
 
 if TYPE_CHECKING:
@@ -30,13 +31,6 @@ NAMES: Mapping[str, str] = {
     "temporal": "temporal",
 }
 """How tasks are called, by the kind of mask."""
-
-READOUTS: Mapping[str, str] = {
-    "choice": "choice",
-    "block": "block",
-    "wheel-speed": "wheel R²",
-    "whisker-motion-energy": "whisker R²",
-}
 
 _CELL = "padding-right: 5px; white-space: nowrap"
 
@@ -135,10 +129,10 @@ def comparison_words(comparison: "Comparison") -> str:
         rows.append(_cells(task, *values, gain, _best_baseline(found)))
     if comparison.readouts:
         rows.append(_cells("<b>decoded</b>", before, "after", "", "chance"))
-    for name, found in comparison.readouts.items():
-        if name in READOUTS:
-            values = [_interval(found.get(which)) for which in ("before", "after")]
-            rows.append(_cells(READOUTS[name], *values, "", _value(found.get("chance"))))
+    for name in shown(tuple(comparison.readouts)):
+        found = comparison.readouts[name]
+        values = [_interval(found.get(which)) for which in ("before", "after")]
+        rows.append(_cells(words(name).score, *values, "", _value(found.get("chance"))))
     note = (
         f"{comparison.trials} test trials, units held out in groups. Small: 95% of resampled "
         "sets of trials."
