@@ -281,7 +281,7 @@ def test_more_is_claimed_than_is_stored(damaged):
     with h5py.File(damaged, "r+") as file:
         del file["spikes/timestamps"]
         file.create_dataset("spikes/timestamps", shape=(10**12,), chunks=(10**6,), dtype="f8")
-    with pytest.raises(SourceError, match="says that it holds 8000000000000 bytes"):
+    with pytest.raises(SourceError, match="would be 8,000,000,000,000 bytes"):
         brain_wide_bench.find(damaged)
 
 

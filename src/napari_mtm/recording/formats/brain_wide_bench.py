@@ -7,7 +7,6 @@ length, behaviour lies on a grid of 50 Hz, and what a session lacks is a group t
 
 import hashlib
 from collections.abc import Iterator, Sized
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,10 +16,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from napari_mtm.arrays import Kind, numbers
-from napari_mtm.errors import MtmError, SourceError, in_short
-from napari_mtm.files import is_regular, must_be_regular, reading
+from napari_mtm.errors import SourceError
+from napari_mtm.files import is_regular
 from napari_mtm.progress import Progress
 from napari_mtm.recording.alf import is_eid
+from napari_mtm.recording.formats.hdf5 import Contents, is_hdf5, opened, telling_damage
 from napari_mtm.recording.formats.labels import named_places
 from napari_mtm.recording.raw import Probe, Recording
 from napari_mtm.recording.source import FileSource
@@ -32,12 +32,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=Sized)
 
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NEEDED = ("spikes/timestamps", "spikes/unit_index", "units/id")
 _PIECE = 1 << 22
-_MOST_COMPRESSED = 1100
-"""Bytes that one stored byte can stand for at most; deflate makes 1032 of one."""
-
 _SLOWEST, _FASTEST = 1e-3, 1e6
 """Samples per second that a regular series can have."""
 
@@ -78,10 +74,9 @@ def find(path: Path) -> FileSource | None:
     """
     if not is_regular(path):
         return None
-    with reading(path, SourceError) as start:
-        if start.read(len(_SIGNATURE)) != _SIGNATURE:
-            return None
-    with _opened(path) as file:
+    if not is_hdf5(path):
+        return None
+    with opened(path, _File) as file:
         if not all(file.has(name) for name in _NEEDED):
             return None
         said, subject = file.said("session", "id"), file.said("subject", "id")
@@ -99,7 +94,7 @@ def find(path: Path) -> FileSource | None:
 def _read(path: Path, progress: Progress) -> Recording:
     """Read a session; `find` says its id and name."""
     notes: list[str] = []
-    with _opened(path) as file:
+    with opened(path, _File) as file:
         probes = _probes(file, notes, progress)
         progress(0.9, "reading trials and behaviour")
         traces = {
@@ -119,20 +114,17 @@ def _read(path: Path, progress: Progress) -> Recording:
         )
 
 
-class _File:
-    """An open session file; whatever is damaged in it becomes a SourceError."""
-
-    def __init__(self, path: Path, file: "h5py.File") -> None:
-        self.path = path
-        self._file = file
+class _File(Contents):
+    """An open session file, whose groups and datasets are what the benchmark makes them."""
 
     def has(self, name: str) -> bool:
         """Whether there is a dataset of this name, in this file itself."""
-        return self._found(name) is not None
+        with telling_damage(self.path):
+            return self._dataset(name) is not None
 
     def array(self, name: str, kind: Kind = "real", **rules: Any) -> npt.NDArray[Any]:
         """Return a whole dataset of plain numbers, by the rules of `arrays.numbers`."""
-        with _damage(self.path):
+        with telling_damage(self.path):
             values = self._need(name)[()]
         return numbers(values, f"{self.path}: {name}", SourceError, kind=kind, **rules)
 
@@ -141,23 +133,23 @@ class _File:
     ) -> Iterator[tuple[slice, npt.NDArray[Any]]]:
         """Return a dataset of numbers in a row piece by piece, and where each piece lies."""
         dataset = self._need(name)
-        for start in range(0, self.length(name), _PIECE):
-            with _damage(self.path):
+        for start in range(0, self.count(name), _PIECE):
+            with telling_damage(self.path):
                 values = dataset[start : start + _PIECE]
             piece = numbers(values, f"{self.path}: {name}", SourceError, kind=kind, **rules)
             yield slice(start, start + len(piece)), piece
 
-    def length(self, name: str) -> int:
-        """Return how many numbers lie in a row."""
+    def count(self, name: str) -> int:
+        """Return how many values lie in a row."""
         shape = self._need(name).shape
-        if shape is None or len(shape) != 1:
+        if len(shape) != 1:
             raise SourceError(f"{self.path}: {name} must have one axis; its shape is {shape}.")
         return int(shape[0])
 
     def texts(self, name: str) -> list[str]:
         """Return a dataset of text."""
-        self.length(name)
-        with _damage(self.path):
+        self.count(name)
+        with telling_damage(self.path):
             values = self._need(name)[()].tolist()
         texts = [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in values]
         if not all(isinstance(text, str) for text in texts):
@@ -166,68 +158,20 @@ class _File:
 
     def said(self, group: str, name: str) -> str:
         """Return a text that describes a group, "" where there is none."""
-        with _damage(self.path):
-            value = self._file[group].attrs.get(name) if group in self._file else None
-        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-        return text.strip() if isinstance(text, str) else ""
+        said = self.attribute(group, name)
+        return said.strip() if isinstance(said, str) else ""
 
     def number(self, group: str, name: str) -> float:
         """Return a number that describes a group."""
-        with _damage(self.path):
-            value = self._file[group].attrs.get(name)
         what = f"{self.path}: {name} of {group}"
-        return float(numbers(value, what, SourceError, ndim=0, finite=True))
+        return float(numbers(self.attribute(group, name), what, SourceError, ndim=0, finite=True))
 
     def _need(self, name: str) -> "h5py.Dataset":
-        found = self._found(name)
+        with telling_damage(self.path):
+            found = self._dataset(name)
         if found is None:
             raise SourceError(f"{self.path} has no {name}; it is not complete. Download it again.")
         return found
-
-    def _found(self, name: str) -> "h5py.Dataset | None":
-        """Find a dataset that this file holds itself; a link may lead to any other file."""
-        import h5py
-
-        with _damage(self.path):
-            place: Any = self._file
-            for part in name.split("/"):
-                inside = isinstance(place, h5py.Group) and part in place
-                if not inside or not isinstance(place.get(part, getlink=True), h5py.HardLink):
-                    return None
-                place = place[part]
-            if not isinstance(place, h5py.Dataset) or place.external or place.is_virtual:
-                return None
-            stored = place.id.get_storage_size()
-            if place.nbytes > _MOST_COMPRESSED * stored:
-                raise SourceError(
-                    f"{self.path} is damaged: {name} says that it holds {place.nbytes} bytes, and "
-                    f"{stored} are stored. Download it again."
-                )
-        return place
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[_File]:
-    import h5py
-
-    must_be_regular(path, SourceError)
-    with _damage(path):
-        file = h5py.File(path, "r")
-    with file:
-        yield _File(path, file)
-
-
-@contextmanager
-def _damage(path: Path) -> Iterator[None]:
-    """Make a SourceError of what h5py raises of damage, which may be anything."""
-    try:
-        yield
-    except MtmError:
-        raise
-    except Exception as error:  # noqa: BLE001
-        raise SourceError(
-            f"{path} is damaged or cut short ({in_short(error)}). Download it again."
-        ) from None
 
 
 def _probes(file: _File, notes: list[str], progress: Progress) -> tuple[Probe, ...]:
@@ -279,7 +223,7 @@ def _unit_of_spikes(
     file: _File, n: int, progress: Progress
 ) -> tuple[npt.NDArray[np.unsignedinteger], npt.NDArray[np.int64]]:
     """Return the unit of each spike, in as few bytes as will do, and how many each unit has."""
-    total, n_times = file.length("spikes/unit_index"), file.length("spikes/timestamps")
+    total, n_times = file.count("spikes/unit_index"), file.count("spikes/timestamps")
     if total != n_times:
         raise SourceError(
             f"{file.path} has {n_times} spike times but the units of {total} spikes; it is "
@@ -360,9 +304,9 @@ def _of_units(file: _File, what: str, n: int) -> npt.NDArray[np.float64]:
 
 def _mean_depth(file: _File, number: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Return the mean depth of the spikes of each unit in micrometres."""
-    if file.length("spikes/depth") != number.sum():
+    if file.count("spikes/depth") != number.sum():
         raise SourceError(
-            f"{file.path} has {file.length('spikes/depth')} depths for {number.sum()} spikes; it "
+            f"{file.path} has {file.count('spikes/depth')} depths for {number.sum()} spikes; it "
             "is damaged. Download it again."
         )
     sums, known = np.zeros(len(number)), np.zeros(len(number))

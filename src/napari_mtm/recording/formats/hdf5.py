@@ -7,7 +7,7 @@ files, are as if they were not there.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MOST_LINKS = 16
+
+C = TypeVar("C", bound="Contents")
 
 
 def is_hdf5(path: Path) -> bool:
@@ -36,26 +38,26 @@ class Contents:
     """
 
     def __init__(self, path: Path, file: "h5py.File") -> None:
-        self._path = path
+        self.path = path
         self._file = file
         self._size = path.stat().st_size
 
     def __contains__(self, path: str) -> bool:
         """Whether there is a group or a dataset."""
-        with _telling_damage(self._path):
+        with telling_damage(self.path):
             return self._at(path) is not None
 
     def names(self, path: str) -> list[str]:
         """Names of what is in a group, in order; nothing where there is none."""
         import h5py
 
-        with _telling_damage(self._path):
+        with telling_damage(self.path):
             found = self._at(path)
             return sorted(found) if isinstance(found, h5py.Group) else []
 
     def attribute(self, path: str, name: str) -> Any:
         """An attribute of a group or a dataset; None where there is none."""
-        with _telling_damage(self._path):
+        with telling_damage(self.path):
             found = self._at(path)
             value = None if found is None else found.attrs.get(name)
             return value.decode(errors="replace") if isinstance(value, bytes) else value
@@ -68,7 +70,7 @@ class Contents:
 
     def length(self, path: str) -> int | None:
         """Length of a dataset with one axis; None where there is none."""
-        with _telling_damage(self._path):
+        with telling_damage(self.path):
             found = self._dataset(path)
             return len(found) if found is not None and found.ndim == 1 else None
 
@@ -80,12 +82,10 @@ class Contents:
         """
         import h5py
 
-        with _telling_damage(self._path):
+        with telling_damage(self.path):
             found = self._dataset(path)
             if found is None:
                 return None
-            what = f"{path} in {self._path}"
-            must_be_plausible(found.size * found.dtype.itemsize, self._size, what)
             if h5py.check_string_dtype(found.dtype) is not None:
                 return np.asarray(found.asstr(errors="replace")[()], dtype=object)
             if h5py.check_ref_dtype(found.dtype) is h5py.Reference:
@@ -95,7 +95,7 @@ class Contents:
 
     def place(self, path: str) -> str | None:
         """Where a path leads in the file, links in it followed; None where it leads nowhere."""
-        with _telling_damage(self._path):
+        with telling_damage(self.path):
             found = self._at(path)
             return None if found is None else str(found.name)
 
@@ -103,39 +103,45 @@ class Contents:
         return str(self._file[reference].name or "") if reference else ""
 
     def _dataset(self, path: str) -> "h5py.Dataset | None":
+        """The dataset at a path, which holds no more than the file can."""
         import h5py
 
         found = self._at(path)
         if not isinstance(found, h5py.Dataset) or found.shape is None:
             return None
-        return None if found.external or found.is_virtual else found
+        if found.external or found.is_virtual:
+            return None
+        size = found.size * found.dtype.itemsize
+        must_be_plausible(size, self._size, f"{path} in {self.path}")
+        return found
 
     def _at(self, path: str) -> "h5py.Group | h5py.Dataset | None":
         return _followed(self._file, path, _MOST_LINKS)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Contents]:
-    """Open an HDF5 file to read; raise SourceError where it is damaged."""
+def opened(path: Path, kind: type[C]) -> Iterator[C]:
+    """Open an HDF5 file to read, as a kind of `Contents`; raise SourceError where it is damaged."""
     import h5py
 
     must_be_regular(path, SourceError)
-    with _telling_damage(path):
+    with telling_damage(path):
         try:
             file = h5py.File(path, "r")
         except OSError:  # there are disks on which no file can be locked, nor need be to be read
             file = h5py.File(path, "r", locking=False)
     with file:
-        yield Contents(path, file)
+        yield kind(path, file)
 
 
 @contextmanager
-def _telling_damage(path: Path) -> Iterator[None]:
+def telling_damage(path: Path) -> Iterator[None]:
+    """Make a SourceError of what the library raises of damage, which may be anything."""
     try:
         yield
     except MtmError:
         raise
-    except Exception as error:  # noqa: BLE001  damage may make a library raise anything
+    except Exception as error:  # noqa: BLE001
         raise SourceError(
             f"{path} is damaged or cut short ({in_short(error)}). Download it again."
         ) from None

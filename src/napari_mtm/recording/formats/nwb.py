@@ -36,7 +36,7 @@ def find(path: Path) -> FileSource | None:
                 f"{path} is no HDF5 file, as NWB files are, or is damaged. Download it again."
             )
         return None
-    with opened(path) as file:
+    with opened(path, Contents) as file:
         if file.attribute("/", "nwb_version") is None:
             return None
         id, name = _id(file, path), _name(file, path)
@@ -61,7 +61,7 @@ def _name(file: Contents, path: Path) -> str:
 
 def _read(path: Path, id: str, name: str, progress: Progress) -> Recording:
     notes: list[str] = []
-    with opened(path) as file:
+    with opened(path, Contents) as file:
         progress(0.0, "reading spikes")
         ids, times, clusters = _spikes(file, path, notes)
         progress(0.7, "reading units, trials and behaviour")
