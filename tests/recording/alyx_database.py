@@ -40,6 +40,8 @@ class Database:
         Of datasets in several revisions, which is the default; the latest where there is no such.
     unlisted, lost
         Names of datasets that are not listed, and that are listed but on no server.
+    qc
+        Quality of probes, by name.
     aws
         Whether files lie on S3 too.
     address
@@ -54,6 +56,7 @@ class Database:
     default_revision: str | None = None
     unlisted: set[str] = field(default_factory=set)
     lost: set[str] = field(default_factory=set)
+    qc: dict[str, str] = field(default_factory=dict)
     aws: bool = False
     address: str = ""
 
@@ -105,7 +108,7 @@ class Database:
                 "name": probe.name,
                 "model": "3B2",
                 "serial": "1",
-                "json": {},
+                "json": {"qc": self.qc.get(probe.name, "NOT_SET")},
                 "session": eid,
                 "session_info": about,
                 "datasets": [file.name for file in _files(probe)],

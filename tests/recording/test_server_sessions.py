@@ -178,6 +178,14 @@ def revise(sorting: Path, revision: str, *names: str) -> None:
         np.save(times, np.load(times) + 1e-6)
 
 
+@pytest.mark.parametrize(("qc", "n"), [("FAIL", 1), ("CRITICAL", 1), ("PASS", 0), ("NOT_SET", 0)])
+def test_a_probe_that_failed_its_quality_control_is_said_to(alyx, own_cache, qc, n):
+    alyx.qc["probe00"] = qc
+    notes = open_session(EID, one=alyx.address).notes
+    said = f"Probe probe00 failed its quality control ({qc.lower()})"
+    assert [note.startswith(said) for note in notes] == [True] * n
+
+
 def test_the_revision_is_the_default_and_is_said(alyx, alf, sorting):
     revise(sorting, "2023-01-01", *SPIKES)
     revise(sorting, "2024-05-06", *SPIKES)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_mtm import Session
+from napari_mtm import Session, open_session
 from napari_mtm.errors import PreparationError
-from tests.conftest import trials
+from tests.conftest import trials, write_alf
 
 
 def small(n_trials: int = 12, **more) -> Session:
@@ -207,6 +207,18 @@ def test_units_that_cannot_be(column, values, said):
 def test_what_is_no_region_can_be_dropped():
     session = Session.from_counts(np.zeros((1, 1, 4)), ["root", "CA1", "void", "nowhere"])
     assert session.drop_outside().units["region"].tolist() == ["CA1"]
+
+
+def test_without_the_units_of_a_probe(alf, own_cache):
+    write_alf(alf, "probe01")
+    session = open_session(alf)
+    dropped = session.drop_probes("probe00")
+    assert set(dropped.units["probe"]) == {"probe01"}
+    assert dropped.n_units == session.n_units / 2
+    with pytest.raises(PreparationError, match="no probe 'probe02'; there are probe00, probe01"):
+        session.drop_probes("probe02")
+    with pytest.raises(PreparationError, match="Nothing of session"):
+        session.drop_probes("probe00", "probe01")
 
 
 def test_equality_looks_at_everything():

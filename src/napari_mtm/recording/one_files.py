@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
+_FAILED = ("FAIL", "CRITICAL")
+"""What Alyx says of a probe that should not be used."""
+
 _AT_ONCE = 100
 """Datasets that a server is asked about in one question."""
 
@@ -59,7 +62,7 @@ class OneFiles:
     def __init__(self, one: "One", eid: str) -> None:
         self._one = one
         eid, _, revision = eid.partition("@")
-        with _asking(one):
+        with asking(one):
             found = _id(one, eid)
             known = None if found is None else _known(one, found)
         if known is None:
@@ -68,7 +71,7 @@ class OneFiles:
         self.id = known.id
         self._folder = _inside(known.folder, one)
         self.name = session_name(self._folder.as_posix())
-        with _asking(one):
+        with asking(one):
             self._listed = _listed(known.datasets, one, known.id)
         datasets = [parsed for path in sorted(self._listed) if (parsed := parse(path)) is not None]
         datasets = [d for d in datasets if not revision or d.revision <= revision]
@@ -151,7 +154,7 @@ class OneFiles:
         if not datasets:
             return
         progress(0.0, f"asking {_place(self._one)} where the files are")
-        with _asking(self._one):
+        with asking(self._one):
             places = _places(self._one, [self._listed[d.path].id for d in datasets])
         files = [self._remote(d, places[self._listed[d.path].id]) for d in datasets]
         lost = {file.path for file in download(files, progress)}
@@ -206,6 +209,22 @@ def open_one(one: "One | str | Path") -> "One":
         raise SourceError(_of_tables(folder, error)) from None
 
 
+def failed_probes(one: Any, eid: str) -> tuple[str, ...]:
+    """Say which probes of a session failed their quality control, as far as a server says it."""
+    if one.offline:
+        return ()
+    notes = []
+    with suppress(Exception):  # nothing depends on it
+        for record in one.alyx.rest("insertions", "list", session=eid):
+            qc = str((record.get("json") or {}).get("qc")).upper()
+            if str(record["session"]) == eid and qc in _FAILED:
+                notes.append(
+                    f"Probe {record['name']} failed its quality control ({qc.lower()}); "
+                    f'session.drop_probes("{record["name"]}") leaves its units out.'
+                )
+    return tuple(sorted(notes))
+
+
 @dataclass(frozen=True)
 class Named:
     """A session as ONE's tables name it; the day is YYYY-MM-DD."""
@@ -220,7 +239,7 @@ class Named:
 
 def sessions_in(one: "One") -> list[Named]:
     """All sessions in the tables of a ONE that is offline."""
-    with _asking(one):
+    with asking(one):
         eids, records = one.search(details=True)
         return [
             Named(
@@ -375,7 +394,7 @@ def _listed(table: Any, one: "One", eid: str) -> dict[str, _Listed]:
 
 
 @contextmanager
-def _asking(one: "One") -> Iterator[None]:
+def asking(one: "One") -> Iterator[None]:
     """Say in a sentence what went wrong while ONE was asked."""
     try:
         yield

@@ -12,7 +12,7 @@ from napari_mtm.recording import cache, formats
 from napari_mtm.recording.alf import FolderFiles, holds_session, is_eid, sessions_below
 from napari_mtm.recording.bench import BENCH, BenchSource
 from napari_mtm.recording.formats import brain_wide_map
-from napari_mtm.recording.one_files import OneFiles, open_one
+from napari_mtm.recording.one_files import OneFiles, failed_probes, open_one
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.prepare import prepare
 from napari_mtm.recording.reading import AlfSource, used
@@ -160,7 +160,9 @@ def _at_path(path: Path) -> Source:
 def _known_to(one: "One | str | Path", eid: str) -> AlfSource:
     """The session that ONE knows by an id; from disk, where a server gives no answer."""
     try:
-        return AlfSource(OneFiles(open_one(one), eid))
+        known = open_one(one)
+        files = OneFiles(known, eid)
+        return AlfSource(files, failed_probes(known, files.id))
     except ServerOffline:
         folder = cache_folder(str(one)) if is_address(one) else None
         kept = None if folder is None else _downloaded(folder, eid)

@@ -395,6 +395,20 @@ class Session:
         """Return the session without units outside any region (root, void, unknown)."""
         return self.select(units=~self.units["region"].isin(OUTSIDE).to_numpy())
 
+    def drop_probes(self, *names: str) -> "Session":
+        """Return the session without the units of some probes.
+
+        Raises PreparationError where there is no such probe, or none is left.
+        """
+        probes = self.units["probe"]
+        unknown = [name for name in names if name not in set(probes)]
+        if unknown:
+            raise PreparationError(
+                f"Session {self.id} has no probe {unknown[0]!r}; there are "
+                f"{', '.join(sorted(set(probes)))}."
+            )
+        return self.select(units=~probes.isin(names).to_numpy())
+
     def describe(self) -> str:
         """Say in a few lines what the session holds."""
         start, stop = self.window

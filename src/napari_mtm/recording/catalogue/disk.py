@@ -1,6 +1,7 @@
 """Sessions on this disk: in a ONE cache, in a folder of them, or one alone."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,19 +106,13 @@ def _looked_at(named: Found, files: SessionFiles) -> Found:
     here = whole_sortings(files.datasets)
     sizes = [files.size(d) for d in (*files.datasets, *files.missing) if used(d)]
     on_disk = bool(every) and here.keys() == every.keys()
-    return Found(
-        eid=named.eid,
-        subject=named.subject,
-        date=named.date,
-        number=named.number,
-        lab=named.lab,
+    return replace(
+        named,
         probes=tuple(every),
         regions=_regions(files) if on_disk else None,
         good_units=_good_units(files, here.values()) if on_disk else None,
         on_disk=on_disk,
         megabytes=sum(sizes) / 1e6 if all(sizes) else None,
-        source=named.source,
-        one=named.one,
     )
 
 

@@ -1,6 +1,7 @@
 """Sessions that an Alyx server has."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,7 @@ from napari_mtm.errors import MtmError, SourceError
 from napari_mtm.progress import Progress
 from napari_mtm.recording.catalogue.disk import downloaded
 from napari_mtm.recording.catalogue.query import Found, Query, named_as_asked
-from napari_mtm.recording.one_files import _asking as asking
+from napari_mtm.recording.one_files import asking
 
 if TYPE_CHECKING:
     from one.api import One
@@ -56,17 +57,8 @@ def _known(one: "One", session: Found, probes: Sequence[str], query: Query) -> F
         here = session
     if here.on_disk:
         return here
-    return Found(
-        eid=session.eid,
-        subject=session.subject,
-        date=session.date,
-        number=session.number,
-        lab=session.lab,
-        source=session.source,
-        one=session.one,
-        probes=tuple(sorted(set(probes))),
-        regions=(query.region,) if query.region else None,
-    )
+    regions = (query.region,) if query.region else None
+    return replace(session, probes=tuple(sorted(set(probes))), regions=regions)
 
 
 def _folder(one: "One", session: Found) -> Path:
