@@ -165,7 +165,10 @@ def test_the_mask_is_drawn_only_while_it_shows_something(make_napari_viewer, sam
     assert drawn()
     masks.tool = "pan_zoom"
     assert not drawn()
+    coordinator.close()
     coordinator.show(sample)
+    layer = masks.layer
+    node = viewer.window._qt_viewer.canvas.layer_to_visual[layer].node
     assert not drawn()
     masks.everywhere = False
     masks.put(Mask.region(sample, sample.regions[-1].name))

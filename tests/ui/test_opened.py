@@ -318,7 +318,7 @@ def test_many_switches_leave_no_more_than_one(viewer, sample, small):
 @pytest.fixture
 def few(sample) -> Session:
     """Some trials of the sample, which its model knows."""
-    return sample.select(trials=range(40))
+    return sample.select(trials=range(15))
 
 
 @pytest.fixture

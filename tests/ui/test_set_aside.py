@@ -74,14 +74,19 @@ def test_without_a_session_nothing_is(viewer, canvas, qtbot):
     assert gc.get_freeze_count() == 0
 
 
-def test_a_session_that_was_set_aside_can_go(coordinator, canvas, qtbot):
+@pytest.mark.parametrize("waits", [False, True], ids=["shown", "not shown"])
+def test_a_session_that_was_set_aside_can_go(coordinator, canvas, qtbot, waits):
     SetAside(coordinator, canvas)
     first = small_session("first")
     coordinator.show(first)
     object.__setattr__(first, "held", first)  # garbage that only a search finds
     first = ref(first)
     qtbot.waitUntil(lambda: gc.get_freeze_count() > 0, timeout=PATIENCE_MS)
-    coordinator.show(small_session("second"))
+    if waits:
+        coordinator.show(small_session("second"))
+        qtbot.waitUntil(lambda: gc.get_freeze_count() == 0, timeout=PATIENCE_MS)
+        qtbot.waitUntil(lambda: gc.get_freeze_count() > 0, timeout=PATIENCE_MS)
+    coordinator.close(first())
     qtbot.waitUntil(lambda: first() is None, timeout=PATIENCE_MS)
     qtbot.waitUntil(lambda: gc.get_freeze_count() > 0, timeout=PATIENCE_MS)
 
@@ -95,7 +100,7 @@ def test_a_session_that_goes_before_it_was_set_aside_is_not_set_aside_with_the_n
     object.__setattr__(first, "held", first)  # garbage that only a search finds
     first = ref(first)
     assert gc.get_freeze_count() == 0
-    coordinator.show(small_session("second"))
+    coordinator.close(first())
     qtbot.waitUntil(lambda: gc.get_freeze_count() > 0, timeout=PATIENCE_MS)
     assert first() is None
 

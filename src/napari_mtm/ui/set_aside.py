@@ -15,12 +15,12 @@ REST_MS = 1000
 
 
 class SetAside(QObject):
-    """Sets aside what is there once a session is open and at rest, until that session goes.
+    """Sets aside what is there once a session is open and at rest, until another is shown.
 
     Napari, torch and a session on screen are 700,000 objects. Going through them takes about
     half a second, in which the window is dead, and Python did so every few hundred strokes,
-    napari with each layer that is removed. When the session goes, or a window, so may all that
-    was set aside: everything is looked through once.
+    napari with each layer that is removed. When another session is shown, or one is closed, or a
+    window, so may all that was set aside: everything is looked through once.
     """
 
     def __init__(self, coordinator: Coordinator, canvas: QWidget) -> None:
@@ -31,6 +31,7 @@ class SetAside(QObject):
         self._timer.setInterval(REST_MS)
         self._timer.timeout.connect(self._on_rest)
         coordinator.session_changed.connect(self._on_session)
+        coordinator.opened_changed.connect(self._on_session)
         coordinator.live.answered.connect(self._on_answered)
         coordinator.viewer.layers.events.removing.connect(self._on_removing)
         self.destroyed.connect(_on_window_gone)
