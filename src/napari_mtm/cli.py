@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from napari_mtm.training.run import Run
     from napari_mtm.training.settings import Settings
 
-_ONE = "ONE cache folder, or address of an Alyx server"
+_ONE = (
+    "ONE cache folder, folder of a release, or address of an Alyx server; "
+    '"brain-wide-bench" for a session that is published there'
+)
 
 Command = Callable[[argparse.Namespace], None]
 
@@ -141,7 +144,7 @@ def _add_sessions(add: _Add) -> None:
         required=True,
         metavar="PLACE",
         help="address of an Alyx server, or folder of a ONE cache, a release or sessions; "
-        '"recent" for what was prepared before',
+        '"recent" for what was prepared before, "brain-wide-bench" for one of its sessions by --id',
     )
     sub.add_argument(
         "--user", metavar="NAME", help="log in as, with the password in NAPARI_MTM_ONE_PASSWORD"
@@ -248,7 +251,9 @@ def _add_models(add: _Add) -> None:
     sub = add("reproduce", _reproduce, "the paper's comparisons as one table, with intervals")
     sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the study")
     sub.add_argument(
-        "--one", metavar="ONE", help=f"{_ONE} with the paper's sessions; else simulated"
+        "--one",
+        metavar="ONE",
+        help="ONE cache folder or Alyx address with the paper's sessions; else simulated",
     )
     sub.add_argument("--quick", action="store_true", help="a small study, in minutes")
     sub.add_argument(
@@ -264,7 +269,7 @@ def _add_models(add: _Add) -> None:
         "--session",
         required=True,
         metavar="S",
-        help='"sample", an ALF session folder, a prepared store, or an eid with --one',
+        help='"sample", a session folder or file, a prepared store, or an eid with --one',
     )
     sub.add_argument("--one", metavar="ONE", help=_ONE)
     sub.add_argument("--units", choices=("good", "all"), default="good", help="default good")
@@ -307,7 +312,7 @@ def _add_source(
         nargs=nargs,
         default=default,
         metavar="SOURCE",
-        help='"sample", an ALF session folder, a prepared store, or an eid with --one',
+        help='"sample", a session folder or file, a prepared store, or an eid with --one',
     )
     parser.add_argument("--one", metavar="ONE", help=_ONE)
     parser.add_argument("--units", choices=("good", "all"), default="good", help="default good")

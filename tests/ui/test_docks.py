@@ -47,6 +47,24 @@ def test_all_docks_are_there(viewer):
     assert len(names(viewer)) == 5
 
 
+def test_a_session_is_found_and_opened(viewer, alf, own_cache):
+    dock = show_dock(viewer)
+    QTest.mouseClick(dock.find_button, Qt.MouseButton.LeftButton)
+    assert "Find sessions (napari-mtm)" in names(viewer)
+    browser = viewer.window.dock_widgets["Find sessions (napari-mtm)"]
+    browser.place.setEditText(str(alf.parent))
+    QTest.mouseClick(browser.find_button, Qt.MouseButton.LeftButton)
+    until(lambda: browser.table.model().rowCount() == 1)
+    browser.table.selectRow(0)
+    until(lambda: "nothing to download" in browser.offer.text())
+    QTest.mouseClick(browser.open_button, Qt.MouseButton.LeftButton)
+    coordinator = coordinator_of(viewer)
+    until(lambda: coordinator.session is not None)
+    assert coordinator.session.name == "MOUSE 2024-02-03 002"
+    QTest.mouseClick(dock.find_button, Qt.MouseButton.LeftButton)
+    assert browser.isVisible()
+
+
 def test_a_click_on_a_region_predicts_it(viewer, live, sample):
     frame = show_dock(viewer).frame
     band = max(frame.gutter.bands(), key=lambda b: b.height)

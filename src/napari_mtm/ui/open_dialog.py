@@ -58,9 +58,9 @@ class OpenDialog(QDialog):
         self._survey: Survey | None = None
 
         self.source = QLineEdit(objectName="source")
-        self.source.setPlaceholderText("session folder, prepared store, or eid with a ONE cache")
+        self.source.setPlaceholderText("session folder or file, prepared store, or eid with a ONE")
         self.one = QLineEdit(objectName="one")
-        self.one.setPlaceholderText("only to open a session by its eid")
+        self.one.setPlaceholderText("folder or server, only to open a session by its eid")
         self.sessions = QComboBox(objectName="sessions")
         self.summary = QLabel("Choose a session to see what it holds.", objectName="summary")
         self.summary.setWordWrap(True)
@@ -120,7 +120,7 @@ class OpenDialog(QDialog):
         store = QPushButton("Store…", clicked=self._browse_store)
         sample = QPushButton("Sample", clicked=lambda: self.choose(SAMPLE))
         form.addRow("Session", _row(self.source, folder, store, sample))
-        form.addRow("ONE cache", _row(self.one, QPushButton("Folder…", clicked=self._browse_one)))
+        form.addRow("ONE", _row(self.one, QPushButton("Folder…", clicked=self._browse_one)))
         form.addRow("Sessions in it", self.sessions)
         self._sessions_label = form.labelForField(self.sessions)
         self._show_sessions([])

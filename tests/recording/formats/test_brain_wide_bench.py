@@ -74,14 +74,14 @@ def test_behaviour_of_50_hz_is_close_to_what_was_recorded(opened, expected, name
 
 def test_further_behaviour(opened, bench):
     recording = brain_wide_bench.find(bench).read()
-    assert set(recording.traces) == {"lick-rate", "left-paw-speed"}
+    assert set(recording.traces) == {"lick-rate", "paw-speed-left"}
     # Samples that the file does not trust are none.
-    assert recording.traces["left-paw-speed"].times[-1] < 100.0
+    assert recording.traces["paw-speed-left"].times[-1] < 100.0
     assert set(recording.traces["lick-rate"].values) == {0.0, 50.0}
     starts = opened.trials["stimOn_times"] - 0.5
     late = (starts > 101).to_numpy()
-    assert np.isnan(opened.behaviour["left-paw-speed"][late]).all()
-    np.testing.assert_allclose(opened.behaviour["left-paw-speed"][(starts < 97).to_numpy()], 3.0)
+    assert np.isnan(opened.behaviour["paw-speed-left"][late]).all()
+    np.testing.assert_allclose(opened.behaviour["paw-speed-left"][(starts < 97).to_numpy()], 3.0)
 
 
 def test_it_opens_survives_a_store_and_is_surveyed(bench, own_cache, tmp_path, opened):

@@ -61,8 +61,8 @@ _REWARDS = {1: 1.0, 0: -1.0}
 
 _TRACES = {
     "lick-rate": ("licks", "licking_rate", ""),
-    "left-paw-speed": ("paws", "left_paw_speed", "is_left_paw_confident"),
-    "right-paw-speed": ("paws", "right_paw_speed", "is_right_paw_confident"),
+    "paw-speed-left": ("paws", "left_paw_speed", "is_left_paw_confident"),
+    "paw-speed-right": ("paws", "right_paw_speed", "is_right_paw_confident"),
 }
 """Group and dataset of further behaviour, and of what says which samples are to be trusted."""
 

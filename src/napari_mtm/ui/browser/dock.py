@@ -228,9 +228,8 @@ class BrowserDock(QWidget):
 
     def _on_offer(self, found: Offer) -> None:
         self.offer.setText(offered(found))
-        if found.survey is not None:
-            for part, choice in zip((self.good, self.all), found.survey.choices, strict=True):
-                part.setText(units(choice))
+        for part, text_ in zip((self.good, self.all), units(found.survey), strict=True):
+            part.setText(text_)
         self.open_button.setEnabled(found.fits)
 
     def _on_open(self) -> None:

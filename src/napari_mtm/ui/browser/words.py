@@ -2,7 +2,7 @@
 
 from napari_mtm.recording.catalogue.looking import Listing
 from napari_mtm.recording.catalogue.offer import Offer
-from napari_mtm.recording.source import Choice
+from napari_mtm.recording.source import Survey
 
 _NAMES = {"good": "Good units", "all": "All units"}
 
@@ -29,9 +29,10 @@ def offered(offer: Offer) -> str:
     return "<br>".join(lines)
 
 
-def units(choice: Choice) -> str:
-    """Say what one choice of units means."""
-    return f"{_NAMES[choice.units]}: {choice.n_units}"
+def units(survey: Survey | None) -> list[str]:
+    """Say what each choice of units means, as far as it is known."""
+    numbers = {choice.units: f": {choice.n_units}" for choice in survey.choices} if survey else {}
+    return [f"{name}{numbers.get(which, '')}" for which, name in _NAMES.items()]
 
 
 def _download(offer: Offer) -> str:
@@ -39,7 +40,7 @@ def _download(offer: Offer) -> str:
         return "On this disk: nothing to download."
     free = f"{size(offer.free)} are free on this disk"
     if offer.fits:
-        return f"{size(offer.download)} to download; {free}."
+        return f"{size(offer.download)} to download, for good units and for all; {free}."
     return f"{size(offer.download)} to download do not fit: only {free}."
 
 
