@@ -150,12 +150,12 @@ def test_reading_ends_at_once_when_it_is_cancelled(session, folder):
     with pytest.raises(Cancelled):
         extend(session, folder, progress=stop)
     assert len(told) == 7
-    assert not children()
+    assert not children("brainbox_child")
 
 
 def test_a_process_that_is_killed_is_said(session, folder):
     def kill(fraction, message):
-        for pid in children():
+        for pid in children("brainbox_child"):
             os.kill(pid, signal.SIGKILL)
 
     if not extra_behaviour.is_available():

@@ -106,7 +106,9 @@ def test_a_session_without_any_behaviour_offers_it_too(offering, session):
 # Reading
 
 
-def test_all_of_it_is_read_in_another_process(offering, session, qtbot):
+def test_all_of_it_is_read_in_another_process(offering, session, qtbot, monkeypatch):
+    for name in [n for n in sys.modules if n.partition(".")[0] == "brainbox"]:
+        monkeypatch.delitem(sys.modules, name)  # of another test
     coordinator, more = offering.coordinator, offering.more
     coordinator.viewer.dims.set_current_step(0, 5)
     coordinator.masks.put(Mask.region(session, "CA1"))
@@ -134,9 +136,9 @@ def test_all_of_it_is_read_in_another_process(offering, session, qtbot):
 def test_cancel_ends_the_other_process(offering, session, qtbot):
     more = offering.more
     more.menu.actions()[0].trigger()
-    qtbot.waitUntil(lambda: bool(children()), timeout=10_000)
+    qtbot.waitUntil(lambda: bool(children("brainbox_child")), timeout=10_000)
     more.cancel_button.click()
-    qtbot.waitUntil(lambda: not children(), timeout=10_000)
+    qtbot.waitUntil(lambda: not children("brainbox_child"), timeout=10_000)
     assert more.button.isVisible()
     assert not more.bar.isVisible()
     assert offering.coordinator.session is session
@@ -144,9 +146,9 @@ def test_cancel_ends_the_other_process(offering, session, qtbot):
 
 def test_another_session_ends_it_too(offering, sample, qtbot):
     offering.more.menu.actions()[0].trigger()
-    qtbot.waitUntil(lambda: bool(children()), timeout=10_000)
+    qtbot.waitUntil(lambda: bool(children("brainbox_child")), timeout=10_000)
     offering.coordinator.show(sample)
-    qtbot.waitUntil(lambda: not children(), timeout=10_000)
+    qtbot.waitUntil(lambda: not children("brainbox_child"), timeout=10_000)
     assert not offering.more.isVisible()
     assert offering.coordinator.session is sample
 

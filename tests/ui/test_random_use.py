@@ -1,7 +1,9 @@
 """A short run of the program used at random; `tests.faults.random_use` does it for an hour."""
 
+import gc
 import warnings
 
+from napari._qt.qt_viewer import QtViewer
 from qtpy.QtCore import QTimer, qWarning
 
 from tests.faults.listening import listening
@@ -9,12 +11,18 @@ from tests.faults.person import settle
 from tests.faults.random_use import use
 
 
-def test_random_use_breaks_nothing(qapp):
+def no_window_is_left() -> bool:
+    gc.collect()
+    return not QtViewer._instances
+
+
+def test_random_use_breaks_nothing(qtbot):
     with listening() as troubles:
         figure = use(60, 11, troubles)
     assert list(figure.troubles) == []
     assert list(figure.threads) == []
     assert figure.actions == 60
+    qtbot.waitUntil(no_window_is_left, timeout=20_000)
 
 
 def test_what_goes_wrong_is_heard(qapp):
