@@ -151,6 +151,9 @@ def test_a_cache_on_disk(dock, qtbot, alf, tmp_path):
     assert dock.good.text() == "Good units: 6"
     assert dock.all.text() == "All units: 10"
     assert dock.open_button.isEnabled()
+    dock.table.clearSelection()
+    assert dock.good.text() == "Good units"
+    assert not dock.open_button.isEnabled()
 
 
 def test_what_makes_no_sense_is_said(dock, qtbot, tmp_path):

@@ -49,7 +49,12 @@ class LoginNeeded(SourceError):
 
 
 class ServerOffline(SourceError):
-    """A server gives no answer."""
+    """A server gives no answer: `what` says so, the message also what to do."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        advice = "Check the network, or open what is on disk: name the folder of the ONE cache."
+        super().__init__(f"{what} {advice}")
 
 
 def is_address(text: object) -> bool:
@@ -135,10 +140,7 @@ def trouble(address: str, error: Exception, *, logged_in: bool = True) -> Source
 
 def no_answer(address: str, error: Exception) -> ServerOffline:
     """Say that a server gives no answer, and why."""
-    return ServerOffline(
-        f"There is no answer from {address} ({_reason(error)}). Check the network, or open what is "
-        "on disk: name the folder of the ONE cache."
-    )
+    return ServerOffline(f"There is no answer from {address} ({_reason(error)}).")
 
 
 def _reason(error: BaseException) -> str:

@@ -79,6 +79,7 @@ def test_without_the_network_what_was_downloaded_is_listed(known, own_cache):
     listing = look(known.address, Query())
     assert [f.eid for f in listing.sessions] == [EID]
     assert "There is no answer from" in listing.notes[0]
+    assert listing.notes[0].endswith("What was downloaded from it is listed.")
     (here,) = listing.sessions
     again = open_session(here.source, one=here.one)
     assert (again.counts == session.counts).all()

@@ -94,7 +94,8 @@ def look(
         try:
             found = on_server(_connected(str(place), user), query, progress)
         except ServerOffline as error:
-            found, notes = _offline(str(place), query, progress), (str(error),)
+            found = _offline(str(place), query, progress)
+            notes = (f"{error.what} What was downloaded from it is listed.",)
     elif isinstance(place, str | Path):
         found = _in_folder(Path(place), query, progress)
     elif place.offline:

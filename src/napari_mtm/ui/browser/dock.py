@@ -21,6 +21,7 @@ from napari_mtm.recording.catalogue.places import Place, other_servers, usual_pl
 from napari_mtm.recording.catalogue.query import Found
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.servers import LoginNeeded, is_address
+from napari_mtm.recording.source import Survey
 from napari_mtm.ui.browser.filters import Filters
 from napari_mtm.ui.browser.login_dialog import LoginDialog
 from napari_mtm.ui.browser.table import SessionTable
@@ -215,6 +216,7 @@ class BrowserDock(QWidget):
         for part in (self.open_button, self.settings_button, self.good, self.all):
             part.setEnabled(session is not None)
         self._offers.cancel()
+        self._name_units(None)
         if session is None:
             self.offer.setText("")
             return
@@ -228,9 +230,12 @@ class BrowserDock(QWidget):
 
     def _on_offer(self, found: Offer) -> None:
         self.offer.setText(offered(found))
-        for part, text_ in zip((self.good, self.all), units(found.survey), strict=True):
-            part.setText(text_)
+        self._name_units(found.survey)
         self.open_button.setEnabled(found.fits)
+
+    def _name_units(self, survey: Survey | None) -> None:
+        for choice, text_ in zip((self.good, self.all), units(survey), strict=True):
+            choice.setText(text_)
 
     def _on_open(self) -> None:
         if self.table.selected is not None:
