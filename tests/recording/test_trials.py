@@ -1,6 +1,7 @@
 """Trials are kept as the field keeps them, and each that is not is counted once."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from napari_mtm.errors import SourceError
@@ -61,8 +62,20 @@ def test_criteria_without_their_column_are_left_out():
     assert select_trials(table, "stimOn_times", WINDOW, WHOLE).keep.all()
 
 
-def test_words_in_place_of_numbers_are_named():
-    table = trials(2).assign(choice=["left", "right"])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        ["left", "right"],
+        ["1", "-1"],
+        [b"1", b"-1"],
+        [1.0, "1"],
+        pd.Categorical(["1", "-1"]),
+        pd.to_datetime([1, -1]),
+        pd.to_timedelta([1, -1]),
+    ],
+)
+def test_words_in_place_of_numbers_are_named(choice):
+    table = trials(2).assign(choice=choice)
     with pytest.raises(SourceError, match=r"trials.choice holds something else than numbers"):
         select_trials(table, "stimOn_times", WINDOW, WHOLE)
 

@@ -1,6 +1,7 @@
 """Trials: which are kept, and what each was, in IBL's column names."""
 
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +76,12 @@ def column(table: pd.DataFrame, name: str, called: str = "trials") -> npt.NDArra
         values = np.asarray(table[name], dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         raise SourceError(strange) from None
-    if values.ndim != 1:
+    given = np.asarray(table[name])
+    # Dates and text that can be made numbers are dates and text again once they were stored.
+    plain = given.dtype.kind in "biuf" or (
+        given.dtype.kind == "O" and all(v is None or isinstance(v, Real) for v in given.flat)
+    )
+    if values.ndim != 1 or not plain:
         raise SourceError(strange)
     return values
 

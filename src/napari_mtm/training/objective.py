@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -65,7 +66,7 @@ class Teacher:
     def __init__(self, network: Network, session: str, objective: Objective) -> None:
         self.network, self.session, self.objective = network, session, objective
         units = network.sessions[session]
-        self._scale = float(units.rates.mean()) or 1.0
+        self._scale = float(units.rates.mean(dtype=np.float64)) or 1.0
         device = next(network.parameters()).device
         self._layout = Layout.of(units.regions, power=objective.recipe.region_power, device=device)
 

@@ -126,7 +126,8 @@ def _check(session: Session) -> None:
         true = session.rates
         demand(np.isfinite(true).all() and (true >= 0).all(), "true rates that none can be")
     if session.align != ANY_TIME and session.align in trials:
-        demand(np.isfinite(trials[session.align].to_numpy(float)).all(), "trials without a time")
+        # Counts that were binned elsewhere may come with trials whose times nobody knows.
+        demand(not np.isinf(trials[session.align].to_numpy(float)).any(), "trials of no time")
     kept_not = [note for note in session.notes if note.startswith("Not kept for next time")]
     demand(not kept_not, f"it cannot be kept: {kept_not}")
 
