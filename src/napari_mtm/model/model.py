@@ -1,7 +1,9 @@
 """The model: a network, its weights, what it knows of sessions, and its readouts."""
 
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +17,7 @@ from napari_mtm.errors import MaskError, WeightsError, in_short
 from napari_mtm.masking.mask import Mask
 from napari_mtm.masking.tasks import TASKS, Task
 from napari_mtm.model.batches import Batches
+from napari_mtm.model.expert import Expert, Level
 from napari_mtm.model.grid import Grid
 from napari_mtm.model.network import (
     Default,
@@ -32,6 +35,14 @@ from napari_mtm.model.units import Units
 from napari_mtm.recording.session import Session
 
 Preset = Literal["published", "default"]
+
+
+@dataclass(frozen=True)
+class Taught:
+    """Which trials of a session a model was trained on, and of how many."""
+
+    trials: tuple[int, ...]
+    of: int
 
 
 class _Steps:
@@ -58,6 +69,9 @@ class Model:
         The network, and the window and bins it was trained on.
     trained
         Ids of the sessions that the weights were trained on.
+    taught
+        The trials of each of these that it was trained on, where they are known, and how many
+        trials the session had.
     readouts
         Decoders of behaviour, by session id.
     record
@@ -79,10 +93,12 @@ class Model:
         self.preset: Preset = "published" if isinstance(network, Published) else "default"
         self.grid = grid
         self.trained: set[str] = set()
+        self.taught: dict[str, Taught] = {}
+        self._experts: dict[str, tuple[Any, Expert]] = {}
         self.readouts: dict[str, Readouts] = {}
         self.record = record or {}
         self.notes: list[str] = []
-        self._variants: dict[tuple[str, tuple[str, ...]], str] = {}
+        self._variants: dict[tuple[str, tuple[str, ...], int | None], str] = {}
         self._loadings: dict[str, tuple[Any, Loadings]] = {}
         self._replays = Replays()
         self.to(device or best_device())
@@ -114,7 +130,23 @@ class Model:
             raise WeightsError(f"Cannot use {device}: {in_short(error)}.") from None
         self._loadings.clear()
         self._replays.clear()
+        experts = self._experts.items()
+        self._experts = {key: (of, found.to(self.device)) for key, (of, found) in experts}
         return self
+
+    def check(self, session: Session) -> None:
+        """Raise WeightsError where a session is cut into bins that the model cannot take."""
+        if self.preset == "published":
+            self.grid.check(session)
+        else:
+            self.grid.check_width(session)
+
+    def know_times_of(self, session: Session) -> None:
+        """Make room for the time of a session's bins, which may lie before or after the others."""
+        if isinstance(self.network, Default):
+            self.grid, before, after = self.grid.with_times_of(session)
+            if before or after:
+                self.network.know_times(before, after)
 
     def knows(self, session: Session | str) -> bool:
         """Whether the weights were trained on a session."""
@@ -129,6 +161,7 @@ class Model:
         *,
         task: Task | None = None,
         session: Session | str,
+        trials: npt.NDArray[np.intp] | None = None,
     ) -> npt.NDArray[np.float32]:
         """Return log rates (log of counts per bin) of all units.
 
@@ -142,12 +175,16 @@ class Model:
         task
             The prompt; "neuron" where none is given.
         session
-            Whose units these are: a session, or the id of one that the model knows.
+            Whose units these are: a session, or the id of one that the model knows and was
+            given before.
+        trials
+            Which trials of the session the counts are, so that the slow level of each unit
+            there is known; without, it is taken to be as usual.
 
         """
         key, counts, hidden = self._given(session, counts, hidden)
-        parts = [rates.cpu() for _, rates in self._passes(key, counts, hidden, task or "neuron")]
-        return _joined(parts, counts.shape)
+        passes = self._passes(key, counts, hidden, task or "neuron", trials=trials)
+        return _joined([rates.cpu() for _, rates in passes], counts.shape)
 
     def latents(
         self,
@@ -157,13 +194,15 @@ class Model:
         task: Task,
         session: Session | str,
         strict: bool = False,
+        trials: npt.NDArray[np.intp] | None = None,
     ) -> npt.NDArray[np.float32]:
-        """Return latents (trials, bins, L); `strict` keeps the future out of each bin."""
+        """Return latents (trials, bins, L); `strict` keeps the future out of each bin.
+
+        `trials` are as in `predict`.
+        """
         key, counts, hidden = self._given(session, counts, hidden)
-        parts = [
-            latents.cpu() for latents, _ in self._passes(key, counts, hidden, task, strict=strict)
-        ]
-        return _joined(parts, (*counts.shape[:2], -1))
+        passes = self._passes(key, counts, hidden, task, strict=strict, trials=trials)
+        return _joined([latents.cpu() for latents, _ in passes], (*counts.shape[:2], -1))
 
     def reconstruct(
         self,
@@ -173,24 +212,27 @@ class Model:
         *,
         task: Task | None = None,
         decode: bool = True,
+        slow_levels: bool = True,
     ) -> Reconstruction:
         """Predict what a mask hides, and decode behaviour from what it leaves visible.
 
         `trials` are indices, or a boolean per trial. `task` is the prompt, by default
         the mask's own. Nothing is decoded without `decode`, which takes another pass,
-        or where the model has no readouts for the session.
+        or where the model has no readouts for the session. Without `slow_levels` the level of
+        each unit is taken to be the same on all trials.
         """
         mask.check(session)
         chosen = chosen_trials(session, trials)
         counts = session.counts[chosen]
         prompt = task or mask.prompt
         key = self.attach(session)
-        passes = list(self._passes(key, counts, mask.hidden, prompt))
+        which = chosen if slow_levels else None
+        passes = list(self._passes(key, counts, mask.hidden, prompt, trials=which))
         found = _joined([rates.cpu() for _, rates in passes], counts.shape)
         decoded: dict[str, npt.NDArray[np.float32]] = {}
         if decode and session.id in self.readouts:
             latents = _joined([part.cpu() for part, _ in passes], (*counts.shape[:2], -1))
-            decoded = self._decoded(session, counts, mask, latents)
+            decoded = self._decoded(session, chosen, mask, latents)
         return Reconstruction(
             session=session.id,
             mask=mask,
@@ -215,19 +257,31 @@ class Model:
         mask.check(session)
         if session.id not in self.readouts:
             return {}
-        counts = session.counts[chosen_trials(session, trials)]
-        prompt = task or mask.prompt
-        latents = self.latents(counts, mask.hidden, task=prompt, session=session)
-        return self._decoded(session, counts, mask, latents)
+        chosen = chosen_trials(session, trials)
+        latents = self.latents(
+            session.counts[chosen],
+            mask.hidden,
+            task=task or mask.prompt,
+            session=session,
+            trials=chosen,
+        )
+        return self._decoded(session, chosen, mask, latents)
 
     def _decoded(
         self,
         session: Session,
-        counts: npt.NDArray[np.uint8],
+        trials: npt.NDArray[np.intp],
         mask: Mask,
         latents: npt.NDArray[np.float32],
     ) -> dict[str, npt.NDArray[np.float32]]:
-        past = self.latents(counts, mask.hidden, task="causal", session=session, strict=True)
+        past = self.latents(
+            session.counts[trials],
+            mask.hidden,
+            task="causal",
+            session=session,
+            strict=True,
+            trials=trials,
+        )
         return self.readouts[session.id].decode(latents, past)
 
     def visible_latents(
@@ -237,8 +291,10 @@ class Model:
         counts = session.counts[trials]
         nothing = np.zeros((session.n_bins, session.n_units), dtype=bool)
         return (
-            self.latents(counts, nothing, task="neuron", session=session),
-            self.latents(counts, nothing, task="causal", session=session, strict=True),
+            self.latents(counts, nothing, task="neuron", session=session, trials=trials),
+            self.latents(
+                counts, nothing, task="causal", session=session, strict=True, trials=trials
+            ),
         )
 
     def fit_readouts(
@@ -268,18 +324,68 @@ class Model:
         """
         if isinstance(session, str):
             return self._attach_named(session, n_units)
-        self.grid.check(session)
+        self.check(session)
         if n_units not in (None, session.n_units):
             raise WeightsError(
                 f"Session {session.title} has {session.n_units} units, but the counts {n_units}."
             )
         ids = tuple(map(str, session.units["uuid"].tolist()))
         known = self.network.sessions.get(session.id)
-        if known is not None and known.ids == ids:
-            return session.id
-        if (session.id, ids) not in self._variants:
-            self._variants[session.id, ids] = self._add(session, known)
-        return self._variants[session.id, ids]
+        first = self.grid.first(session)
+        if known is not None and (known.ids, known.first) == (ids, first):
+            key = session.id
+        elif (session.id, ids, first) in self._variants:
+            key = self._variants[session.id, ids, first]
+        else:
+            key = self._variants[session.id, ids, first] = self._add(session, known)
+        self._learn_expert(key, session)
+        return key
+
+    def _learn_expert(self, key: str, session: Session) -> None:
+        """Fit the linear expert of a session, unless it is there.
+
+        It knows the trials that the weights were trained on, else the training trials.
+        """
+        if not self.has_experts:
+            return
+        of, _ = self._experts.get(key, (None, None))
+        if of is None or of() is not session:
+            expert = Expert.fit(session, self.trials_taught(session), device=self.device)
+            self._experts[key] = weakref.ref(session), expert
+
+    @property
+    def has_experts(self) -> bool:
+        """Whether the network corrects a linear expert of each session."""
+        return isinstance(self.network, Default) and self.network.sizes.expert
+
+    def expert(self, key: str) -> Expert | None:
+        """Return the linear expert of a session by its key; None where the network has none.
+
+        Raises WeightsError where the session itself was not given yet.
+        """
+        if not self.has_experts:
+            return None
+        if key not in self._experts:
+            raise WeightsError(
+                f"The model must see session {key} to fit its linear expert; give the session "
+                "itself instead of its id."
+            )
+        return self._experts[key][1]
+
+    def teach(self, session: Session, trials: npt.NDArray[np.intp]) -> None:
+        """Note which trials of a session the model may know, and fit its expert on them."""
+        taught = Taught(tuple(map(int, np.unique(trials))), session.n_trials)
+        if self.taught.get(session.id) != taught:
+            self._experts.pop(session.id, None)
+        self.taught[session.id] = taught
+        self.attach(session)
+
+    def trials_taught(self, session: Session) -> npt.NDArray[np.intp]:
+        """Return the trials of a session that the model may know, by default those for training."""
+        taught = self.taught.get(session.id)
+        if taught is None or taught.of != session.n_trials:
+            return session.split().train
+        return np.array(taught.trials, dtype=np.intp)
 
     def _attach_named(self, session: str, n_units: int | None) -> str:
         network = self.network
@@ -304,7 +410,7 @@ class Model:
         """Add parameters for a session, or for a choice of its units that is new."""
         network = self.network
         key = f"{session.id} (variant {len(self._variants)})" if known else session.id
-        units = Units.of(session).named(key)
+        units = Units.of(session, self.grid.first(session)).named(key)
         if isinstance(network, Published) and (known is None or len(known) == len(units)):
             # The paper's order: clusters as they were sorted, probe by probe.
             order = np.lexsort((session.units["cluster"], session.units["probe"].astype(str)))
@@ -351,6 +457,7 @@ class Model:
         task: Task,
         *,
         strict: bool = False,
+        trials: npt.NDArray[np.intp] | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield latents and log rates of batches of trials."""
         if task not in TASKS:
@@ -363,6 +470,10 @@ class Model:
             # A copy of the counts, which may be read-only.
             given = np.array(counts[part]), ~mask, np.array([TASKS.index(task)])
             inputs = [torch.as_tensor(array, device=self.device) for array in given]
+            expert = self.expert(key)
+            if expert is not None:
+                level = expert.level(None if trials is None else trials[part])
+                inputs += self._expected(expert, level, *inputs[:2], causal=causal)
             run = self._pass(key, loadings, causal=causal, strict=strict)
             if self.device.type == "cuda" and len(given[0]) == 1:
                 latents, rates = self._replays.run((key, causal, strict), loadings, run, *inputs)
@@ -376,13 +487,28 @@ class Model:
     def _pass(self, key: str, loadings: Loadings, *, causal: bool, strict: bool) -> Pass:
         network = self.network
 
-        def run(counts: Tensor, visible: Tensor, prompt: Tensor) -> tuple[Tensor, Tensor]:
-            activity = network.activity(counts)
+        def run(
+            counts: Tensor, visible: Tensor, prompt: Tensor, *expected: Tensor
+        ) -> tuple[Tensor, Tensor]:
+            activity, base = expected or (network.activity(counts), None)
             inputs = encode(loadings, activity, visible)
             latents = network.latents(inputs, prompt, key, causal=causal, strict=strict)
-            return latents, log_rates(loadings, latents, activity, visible)
+            return latents, log_rates(loadings, latents, activity, visible, base)
 
         return run
+
+    def _expected(
+        self, expert: Expert, level: Level, counts: Tensor, visible: Tensor, *, causal: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return deviations from what is usual, and the log rates that the network corrects.
+
+        What an expert expects of a bin looks at later ones: under the causal prompt it is
+        what is usual.
+        """
+        activity = self.network.activity(counts, level)
+        if causal:
+            return activity, level.log_rates.expand_as(activity)
+        return activity, expert.log_rates(activity, visible, level)
 
     def _to_cpu(self) -> None:
         if self.device.type == "cpu":
@@ -396,10 +522,10 @@ class Model:
         """Return a session's key, counts and mask as they are used, with nothing under the mask."""
         counts = numbers(counts, "Counts", WeightsError, ndim=None)
         key = self.attach(session, n_units=counts.shape[-1] if counts.ndim else None)
-        if counts.ndim != 3 or counts.shape[1] != self.grid.bins:
+        bins = self._bins(session, key)
+        if counts.ndim != 3 or counts.shape[1] != bins:
             raise WeightsError(
-                f"Counts are {counts.shape}, but the model takes (trials, {self.grid.bins} bins, "
-                "units)."
+                f"Counts are {counts.shape}, but the model takes (trials, {bins} bins, units)."
             )
         hidden = np.asarray(hidden)
         if hidden.dtype != bool or hidden.shape not in (counts.shape, counts.shape[1:]):
@@ -412,6 +538,12 @@ class Model:
             numbers(counts, "Visible counts", WeightsError, ndim=3, least=0, finite=True)
         return key, counts, hidden
 
+    def _bins(self, session: Session | str, key: str) -> int:
+        if isinstance(session, Session):
+            return session.n_bins
+        expert = self.expert(key)
+        return self.grid.bins if expert is None else len(expert.log_course)
+
 
 def new_model(
     sessions: Session | Sequence[Session],
@@ -421,23 +553,32 @@ def new_model(
     sizes: PublishedSizes | DefaultSizes | None = None,
     device: str | torch.device | None = None,
 ) -> Model:
-    """Return an untrained model of some sessions, which must share a window and bins."""
+    """Return an untrained model of some sessions.
+
+    They must have bins of one width, and for "published" one window.
+    """
     sessions = [sessions] if isinstance(sessions, Session) else list(sessions)
     if not sessions:
         raise WeightsError("A model needs at least one session.")
     grid = Grid.of(sessions[0])
     for session in sessions:
-        grid.check(session)
+        if preset == "published":
+            grid.check(session)
+        else:
+            grid.check_width(session)
+            grid, _, _ = grid.with_times_of(session)
     if len({session.id for session in sessions}) < len(sessions):
         raise WeightsError("Each session of a model must be given once.")
-    if sizes is not None and sizes.bins != grid.bins:
+    if isinstance(sizes, DefaultSizes):
+        sizes = replace(sizes, bins=grid.bins)
+    elif sizes is not None and sizes.bins != grid.bins:
         raise WeightsError(f"A network of {sizes.bins} bins does not fit sessions of {grid.bins}.")
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         network = build(preset, sizes, bins=grid.bins)
         for session in sessions:
-            network.add_session(Units.of(session), neutral=False)
+            network.add_session(Units.of(session, grid.first(session)), neutral=False)
     return Model(network, grid, device=device)
 
 

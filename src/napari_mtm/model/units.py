@@ -21,6 +21,9 @@ class Units:
         A uuid and a region name per unit.
     rates, roots
         Mean of the counts per bin, and of their square roots, over the training trials.
+    first
+        Place of the session's first bin among the bins whose time a network knows; None where
+        it is not known when they are.
 
     """
 
@@ -29,12 +32,13 @@ class Units:
     regions: tuple[str, ...]
     rates: npt.NDArray[np.float32]
     roots: npt.NDArray[np.float32]
+    first: int | None = 0
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @classmethod
-    def of(cls, session: Session) -> "Units":
+    def of(cls, session: Session, first: int | None = 0) -> "Units":
         """Describe the units of a session; rates are those of its training trials."""
         trials = session.split().train if session.n_trials else np.arange(0)
         rates, roots = mean_activity(session.counts, trials)
@@ -44,6 +48,7 @@ class Units:
             regions=tuple(map(str, session.units["region"])),
             rates=rates,
             roots=roots,
+            first=first,
         )
 
     @classmethod

@@ -18,16 +18,17 @@ from torch import Tensor
 
 from napari_mtm.errors import WeightsError
 from napari_mtm.files import replacing
+from napari_mtm.masking.tasks import TASKS
 from napari_mtm.model.grid import Grid
 from napari_mtm.model.importing import check_unclaimed
-from napari_mtm.model.model import Model, best_device, build
+from napari_mtm.model.model import Model, Taught, best_device, build
 from napari_mtm.model.network import Default, DefaultSizes, Published, PublishedSizes
 from napari_mtm.model.readouts import Basis, Linear, Readouts
 from napari_mtm.model.tensors import checksum, read_tensors
 from napari_mtm.model.units import Units
 from napari_mtm.records import first_problem, parse
 
-VERSION = 1
+VERSION = 2
 SUFFIX = ".safetensors"
 
 
@@ -41,6 +42,11 @@ def _no_path(name: str) -> str:
 _Name = Annotated[str, AfterValidator(_no_path)]
 
 
+_NEW: dict[str, Any] = {"align": "stimOn_times"}
+_NEW_OF_SESSIONS: dict[str, Any] = {"first": 0, "shares": None, "taught": None, "of": 0}
+"""What headers of the first version lack, and its value there."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -51,6 +57,10 @@ class _Session(_Strict):
     id: _Name
     units: list[_Name]
     regions: list[_Name]
+    first: int | None
+    shares: list[float] | None
+    taught: list[Annotated[int, Field(ge=0)]] | None
+    of: int
 
 
 class _Readouts(_Strict):
@@ -69,6 +79,7 @@ class _Header(_Strict):
     sizes: dict[_Name, Annotated[int, Field(ge=0, le=100_000)] | float | bool | None]
     window: tuple[float, float]
     bin_size: float
+    align: str
     sessions: list[_Session]
     regions: list[_Name]
     readouts: list[_Readouts]
@@ -124,9 +135,8 @@ def _described(model: Model, sessions: list[Units]) -> _Header:
         sizes=asdict(network.sizes),
         window=model.grid.window,
         bin_size=model.grid.bin_size,
-        sessions=[
-            _Session(id=u.session, units=list(u.ids), regions=list(u.regions)) for u in sessions
-        ],
+        align=model.grid.align,
+        sessions=[_session(model, units) for units in sessions],
         regions=list(getattr(network, "regions", [])),
         readouts=[
             _Readouts(
@@ -144,6 +154,20 @@ def _described(model: Model, sessions: list[Units]) -> _Header:
     )
 
 
+def _session(model: Model, units: Units) -> _Session:
+    taught = model.taught.get(units.session)
+    shares = getattr(model.network, "shares", {}).get(units.session)
+    return _Session(
+        id=units.session,
+        units=list(units.ids),
+        regions=list(units.regions),
+        first=units.first,
+        shares=None if shares is None else shares.tolist(),
+        taught=None if taught is None else list(taught.trials),
+        of=0 if taught is None else taught.of,
+    )
+
+
 def load_model(path: str | Path, *, device: str | torch.device | None = None) -> Model:
     """Read weights onto a device: by default the GPU where there is one.
 
@@ -155,9 +179,14 @@ def load_model(path: str | Path, *, device: str | torch.device | None = None) ->
     header, tensors = _read(path)
     try:
         network = _network(header, tensors)
-        grid = Grid(header.window, header.bin_size, network.sizes.bins)
+        grid = Grid(header.window, header.bin_size, network.sizes.bins, header.align)
         model = Model(network, grid, record=header.record, device="cpu")
         model.trained = {session.id for session in header.sessions}
+        model.taught = {
+            session.id: Taught(tuple(session.taught), session.of)
+            for session in header.sessions
+            if session.taught is not None
+        }
         for i, about in enumerate(header.readouts):
             readouts = _readouts(about, _within(tensors, f"readouts/{i}/"))
             _check_readouts(readouts, network)
@@ -191,7 +220,8 @@ def shipped_file(name: str) -> Path:
 
 def _header(path: Path, text: str) -> _Header:
     try:
-        version = int(json.loads(text)["version"])
+        given = json.loads(text)
+        version = int(given["version"])
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise WeightsError(f"{path} is damaged: its header cannot be read.") from None
     if version > VERSION:
@@ -199,7 +229,20 @@ def _header(path: Path, text: str) -> _Header:
             f"{path} is from a newer napari-mtm (weights version {version}, this one reads "
             f"{VERSION}). Update napari-mtm."
         )
+    if version < VERSION:
+        text = _as_today(given)
     return parse(_Header, text, path, WeightsError)
+
+
+def _as_today(given: dict[str, Any]) -> str:
+    """Add to a header of the first version what is written down since."""
+    sessions = given.get("sessions")
+    for session in sessions if isinstance(sessions, list) else []:
+        if isinstance(session, dict):
+            session |= {name: value for name, value in _NEW_OF_SESSIONS.items()}
+    if given.get("preset") == "default" and isinstance(given.get("sizes"), dict):
+        given["sizes"]["expert"] = False
+    return json.dumps({**given, **_NEW})
 
 
 def _network(header: _Header, tensors: Mapping[str, Tensor]) -> Published | Default:
@@ -227,6 +270,8 @@ def _network(header: _Header, tensors: Mapping[str, Tensor]) -> Published | Defa
         for units, parts in sessions:
             for j, tensor in enumerate(network.own(units.session)):
                 tensor.copy_(parts[str(j)])
+    if isinstance(network, Default):
+        network.shares = {s.id: _shares(s.shares) for s in header.sessions if s.shares is not None}
     if isinstance(network, Published):
         network.unclaimed = {
             count: _within(tensors, f"unclaimed/{count}/") for count in header.unclaimed
@@ -236,6 +281,13 @@ def _network(header: _Header, tensors: Mapping[str, Tensor]) -> Published | Defa
         }
         check_unclaimed(network)
     return network
+
+
+def _shares(values: list[float]) -> Tensor:
+    """Raise ValueError where shares are not one per task, from 0 to 1."""
+    if len(values) != len(TASKS) or not all(0 <= value <= 1 for value in values):
+        raise ValueError("shares of the latents must be one per task, from 0 to 1")
+    return torch.tensor(values)
 
 
 def _check_sizes(sizes: PublishedSizes | DefaultSizes, n_tensors: int) -> None:
@@ -272,7 +324,12 @@ def _units(session: _Session, parts: dict[str, Tensor]) -> Units:
     if len(session.regions) != n or not rates.shape == roots.shape == (n,):
         raise ValueError(f"session {session.id} has {n} units, but {len(rates)} rates")
     return Units(
-        session.id, tuple(session.units), tuple(session.regions), rates.numpy(), roots.numpy()
+        session.id,
+        tuple(session.units),
+        tuple(session.regions),
+        rates.numpy(),
+        roots.numpy(),
+        session.first,
     )
 
 
@@ -313,14 +370,21 @@ def _check_readouts(readouts: Readouts, network: Published | Default) -> None:
     """Raise ValueError where readouts do not fit the latents of a network."""
     sizes = network.sizes
     width = sizes.width if isinstance(sizes, PublishedSizes) else sizes.head
-    nothing = np.zeros((1, sizes.bins, width), np.float32)
+    bins = len(readouts.around.mean)
+    nothing = np.zeros((1, bins, width), np.float32)
     if not readouts.around.mean.shape == readouts.past.mean.shape == nothing.shape[1:]:
         raise ValueError("readouts have the wrong shape")
     for name, values in readouts.decode(nothing, nothing).items():
-        if values.shape not in ((1, sizes.bins), (1,)):
+        if values.shape not in ((1, bins), (1,)):
             raise ValueError(f"the readout of {name} has the wrong shape")
 
 
 def _checksum(header: _Header, tensors: Mapping[str, Tensor]) -> int:
     """Checksum of a file's content, save for the checksum itself."""
-    return checksum(header.model_dump_json(exclude={"checksum"}), tensors)
+    left_out: dict[str, Any] = {"checksum": True}
+    if header.version < VERSION:
+        left_out |= {**dict.fromkeys(_NEW, True)}
+        left_out["sessions"] = {"__all__": set(_NEW_OF_SESSIONS)}
+        if header.preset == "default":
+            left_out["sizes"] = {"expert"}
+    return checksum(header.model_dump_json(exclude=left_out), tensors)

@@ -1,7 +1,7 @@
 """How each unit's level drifts over a session, from the training trials around a trial."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,7 @@ class SlowLevels:
     trials: Trials
     rates: Floats
     roots: Floats
+    _known: dict[int, Floats] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, session: Session, trials: Trials | None = None) -> "SlowLevels":
@@ -55,8 +56,21 @@ class SlowLevels:
         return cls(chosen, rates, roots)
 
     def at(self, trials: Sequence[int] | Trials) -> tuple[Floats, Floats]:
-        """Return levels of rates and of roots at some trials, each (trials, units); 1 is usual."""
-        distance = np.asarray(trials)[:, None] - self.trials
+        """Return levels of rates and of roots at some trials, each (trials, units); 1 is usual.
+
+        They are kept: the same trials are asked about again and again.
+        """
+        asked = [int(trial) for trial in trials]
+        new = [trial for trial in dict.fromkeys(asked) if trial not in self._known]
+        self._known.update(zip(new, self._levels(np.array(new, dtype=np.intp)), strict=True))
+        both = np.array([self._known[trial] for trial in asked]).reshape(
+            len(asked), 2, self.rates.shape[1]
+        )
+        return both[:, 0], both[:, 1]
+
+    def _levels(self, trials: Trials) -> Floats:
+        """Work out levels (trials, 2, units)."""
+        distance = trials[:, None] - self.trials
         weights = np.where(distance == 0, 0.0, np.exp(-0.5 * (distance / SD) ** 2))
         total = weights.sum(axis=1, keepdims=True) + PRIOR
         found = []
@@ -64,4 +78,4 @@ class SlowLevels:
             mean = values.mean(axis=0) if len(values) else np.zeros(values.shape[1])
             near = (weights @ values + PRIOR * mean) / total
             found.append((near + _SILENT) / (mean + _SILENT))
-        return found[0], found[1]
+        return np.stack(found, axis=1)

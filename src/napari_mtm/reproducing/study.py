@@ -30,7 +30,7 @@ from napari_mtm.training.pretraining import pretrain
 from napari_mtm.training.run import Run
 from napari_mtm.training.settings import Settings
 from napari_mtm.training.trainer import Lesson, Trainer
-from napari_mtm.training.validation import Exam, validate
+from napari_mtm.training.validation import Exam, calibrate, validate
 
 Trained = Literal[
     "temporal",
@@ -240,6 +240,7 @@ def _train_to_the_best(model: Model, lesson: Lesson, settings: Settings) -> dict
         if step % every and step < settings.steps:
             continue
         with trainer.averaged():
+            calibrate(model, [exam])
             scores = validate(model, [exam]).values()
             mean = sum(scores) / len(scores) if scores else -math.inf
             if not best or mean > max(curve.values(), default=-math.inf):

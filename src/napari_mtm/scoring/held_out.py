@@ -10,6 +10,8 @@ over visible units, so that leaving one out is a subtraction, and only that unit
 of rates is worked out.
 """
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -45,28 +47,50 @@ def held_out_rates(
     trials: npt.NDArray[np.intp],
     *,
     quick: bool = False,
+    slow_levels: bool = True,
     progress: Progress = silent,
 ) -> npt.NDArray[np.float32]:
     """Return rates (trials, bins, units), in counts per bin, each entry predicted unseen.
 
     Entries that the test does not score are filled, but mean nothing. With `quick`,
-    tests of units hold out disjoint random groups of units at once instead of one.
+    tests of units hold out disjoint random groups of units at once instead of one. Without
+    `slow_levels` the model takes each unit's level to be the same on all trials.
     """
-    counts = session.counts[trials]
+    shown = _Shown(model, session, session.counts[trials], trials if slow_levels else None)
     progress(0.0, score)
     if score == "forward":
-        hidden = Mask.forward(session).hidden
-        log_rates = model.predict(counts, hidden, task="causal", session=session)
+        log_rates = shown.predict(Mask.forward(session).hidden, "causal")
     elif score == "inter-region":
-        log_rates = _by_region(model, session, counts, progress)
+        log_rates = _by_region(shown, progress)
     elif quick:
         with model.evaluating():
-            log_rates = _by_group(model, session, counts, score, progress)
+            log_rates = _by_group(shown, score, progress)
     else:
         with model.evaluating():
-            log_rates = _by_unit(model, session, counts, score, progress)
+            log_rates = _by_unit(shown, score, progress)
     progress(1.0, score)
     return np.exp(log_rates)
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """What a model is shown: trials of a session; `trials` is None where it is not told which."""
+
+    model: Model
+    session: Session
+    counts: npt.NDArray[np.uint8]
+    trials: npt.NDArray[np.intp] | None
+
+    def predict(self, hidden: npt.NDArray[np.bool_], task: Task) -> npt.NDArray[np.float32]:
+        """Return log rates under a mask."""
+        return self.model.predict(
+            self.counts, hidden, task=task, session=self.session, trials=self.trials
+        )
+
+    def some(self, chosen: slice) -> "_Shown":
+        """Return some of the trials."""
+        which = None if self.trials is None else self.trials[chosen]
+        return replace(self, counts=self.counts[chosen], trials=which)
 
 
 def _parts(session: Session, score: Score) -> list[slice]:
@@ -76,73 +100,55 @@ def _parts(session: Session, score: Score) -> list[slice]:
     return [slice(0, session.n_units)]
 
 
-def _by_region(
-    model: Model, session: Session, counts: npt.NDArray[np.uint8], progress: Progress
-) -> npt.NDArray[np.float32]:
-    out = np.empty(counts.shape, np.float32)
+def _by_region(shown: _Shown, progress: Progress) -> npt.NDArray[np.float32]:
+    session = shown.session
+    out = np.empty(shown.counts.shape, np.float32)
     for region in session.regions:
         progress(region.units.start / session.n_units, f"predicting {region.name}")
-        mask = Mask.region(session, region.name)
-        rates = model.predict(counts, mask.hidden, task="inter-region", session=session)
+        rates = shown.predict(Mask.region(session, region.name).hidden, "inter-region")
         out[:, :, region.units] = rates[:, :, region.units]
     return out
 
 
-def _by_group(
-    model: Model,
-    session: Session,
-    counts: npt.NDArray[np.uint8],
-    score: Score,
-    progress: Progress,
-) -> npt.NDArray[np.float32]:
+def _by_group(shown: _Shown, score: Score, progress: Progress) -> npt.NDArray[np.float32]:
     """Hold out disjoint random groups: of all units, or of each region's."""
-    key = model.attach(session)
+    session = shown.session
     task = TASK_OF_SCORE[score]
     rng = np.random.default_rng(0)
-    out = np.empty(counts.shape, np.float32)
+    out = np.empty(shown.counts.shape, np.float32)
     done = 0
     for together in _parts(session, score):
         units = np.arange(session.n_units)[together]
         groups = np.array_split(rng.permutation(units), min(QUICK_GROUPS, len(units)))
-        passes = _LeaveOut(model, key, counts, together, task) if len(groups) > 1 else None
+        passes = _LeaveOut(shown, together, task) if len(groups) > 1 else None
         for group in groups:
             progress(done / session.n_units, f"{score}, quick")
             if passes:
                 out[:, :, group] = passes.log_rates_of(group)
             else:
-                out[:, :, group] = _alone(model, session, counts, task)[:, :, group]
+                out[:, :, group] = _alone(shown, task)[:, :, group]
             done += len(group)
     return out
 
 
-def _alone(
-    model: Model, session: Session, counts: npt.NDArray[np.uint8], task: Task
-) -> npt.NDArray[np.float32]:
+def _alone(shown: _Shown, task: Task) -> npt.NDArray[np.float32]:
     """Hide everything: of a sum of one, a subtraction would leave rounding that tells of it."""
-    everything = np.ones(counts.shape[1:], dtype=bool)
-    return model.predict(counts, everything, task=task, session=session)
+    return shown.predict(np.ones(shown.counts.shape[1:], dtype=bool), task)
 
 
-def _by_unit(
-    model: Model,
-    session: Session,
-    counts: npt.NDArray[np.uint8],
-    score: Score,
-    progress: Progress,
-) -> npt.NDArray[np.float32]:
+def _by_unit(shown: _Shown, score: Score, progress: Progress) -> npt.NDArray[np.float32]:
     """Leave each unit out in turn, from all units or from those of its region."""
-    key = model.attach(session)
-    out = np.empty(counts.shape, np.float32)
-    parts = _parts(session, score)
-    jobs = [(start, units) for start in range(0, len(counts), _TRIALS) for units in parts]
+    out = np.empty(shown.counts.shape, np.float32)
+    parts = _parts(shown.session, score)
+    jobs = [(start, units) for start in range(0, len(out), _TRIALS) for units in parts]
     task = TASK_OF_SCORE[score]
     for i, (start, units) in enumerate(jobs):
-        chunk = counts[start : start + _TRIALS]
+        chunk = shown.some(slice(start, start + _TRIALS))
         report = part(progress, i / len(jobs), (i + 1) / len(jobs))
         if units.stop - units.start > 1:
-            rates = _LeaveOut(model, key, chunk, units, task).log_rates(report)
+            rates = _LeaveOut(chunk, units, task).log_rates(report)
         else:
-            rates = _alone(model, session, chunk, task)[:, :, units]
+            rates = _alone(chunk, task)[:, :, units]
             report(1.0, f"{task}: a unit on its own")
         out[start : start + _TRIALS, :, units] = rates
     return out
@@ -151,11 +157,10 @@ def _by_unit(
 class _LeaveOut:
     """Passes in which only some units are visible, less one or a few of them each time."""
 
-    def __init__(
-        self, model: Model, key: str, counts: npt.NDArray[np.uint8], part: slice, task: Task
-    ) -> None:
-        self._model, self._key = model, key
-        self._counts, self._part, self._task = counts, part, task
+    def __init__(self, shown: _Shown, part: slice, task: Task) -> None:
+        self._model, self._key = shown.model, shown.model.attach(shown.session)
+        self._counts, self._trials = shown.counts, shown.trials
+        self._part, self._task = part, task
         self._prepare()
 
     def _prepare(self) -> None:
@@ -163,11 +168,14 @@ class _LeaveOut:
         model, device = self._model, self._model.device
         self._device = device
         self._loadings = loadings = model.loadings(self._key)
-        self._activity = model.network.activity(torch.as_tensor(self._counts, device=device))
+        self._expert = model.expert(self._key)
+        self._level = None if self._expert is None else self._expert.level(self._trials)
+        counts = torch.as_tensor(self._counts, device=device)
+        self._activity = model.network.activity(counts, self._level)
         units = torch.arange(self._counts.shape[2], device=device)
         self._units = units[self._part]
-        inside = torch.isin(units, self._units)
-        self._inputs = encode(loadings, self._activity, inside.view(1, 1, -1))
+        self._inside = torch.isin(units, self._units)
+        self._inputs = encode(loadings, self._activity, self._inside.view(1, 1, -1))
         self._prompt = torch.tensor([TASKS.index(self._task)], device=device)
 
     def log_rates(self, progress: Progress) -> npt.NDArray[np.float32]:
@@ -187,7 +195,13 @@ class _LeaveOut:
             out[unit, trial] = rates.cpu()
             done += len(rates)
             progress(done / len(pairs), f"{self._task}: leaving out one unit at a time")
-        return out.permute(1, 2, 0).numpy()
+        found = out.permute(1, 2, 0)
+        if self._expert is not None and self._level is not None:
+            # What it expects of a visible unit does not look at that unit.
+            inside = self._inside.view(1, 1, -1)
+            base = self._expert.log_rates(self._activity, inside, self._level)
+            found = found + base[:, :, self._units].cpu()
+        return found.numpy()
 
     def log_rates_of(self, group: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
         """Return log rates (trials, bins, group) of some units, left out together."""
@@ -203,7 +217,17 @@ class _LeaveOut:
                 self._latents(inputs), loadings.write[units], loadings.bias[units]
             ).cpu()
 
-        return torch.cat(list(self._model.batches(VARIANTS).run(len(self._counts), work))).numpy()
+        run = self._model.batches(VARIANTS).run
+        found = torch.cat(list(run(len(self._counts), work)))
+        if self._expert is not None and self._level is not None:
+            some = torch.as_tensor(group, device=self._device)
+            visible = self._inside.clone()
+            visible[some] = False
+            base = self._expert.log_rates(
+                self._activity, visible.view(1, 1, -1), self._level, hidden_only=True
+            )
+            found = found + base[:, :, some].cpu()
+        return found.numpy()
 
     def _all_visible(self) -> Tensor:
         def work(part: slice) -> Tensor:

@@ -20,7 +20,7 @@ from napari_mtm.training.pretraining import exams_of, taught
 from napari_mtm.training.run import Run, Scope, holding
 from napari_mtm.training.settings import Settings
 from napari_mtm.training.trainer import Lesson, Trainer
-from napari_mtm.training.validation import validate
+from napari_mtm.training.validation import calibrate, validate
 
 SCOPES: tuple[Scope, ...] = ("units", "lora", "full")
 TRIAL_SHARE, LONGEST_TRIAL = 0.1, 150
@@ -119,18 +119,21 @@ def fit_best(
 def with_session(model: Model, lesson: Lesson, seed: int) -> Model:
     """Return a copy of a model with a start for a session's units, from its lesson alone."""
     session = lesson.session
-    model.grid.check(session)
+    model.check(session)
     started = copy.deepcopy(model)
+    started.know_times_of(session)
     network = started.network
     known = network.sessions.get(session.id)
-    if known is not None and not (started.knows(session) and known.ids == Units.of(session).ids):
+    units = Units.of(session, started.grid.first(session))
+    same = known is not None and (known.ids, known.first) == (units.ids, units.first)
+    if known is not None and not (started.knows(session) and same):
         network.forget(session.id)  # neutral, or other units
         started.trained.discard(session.id)
         known = None
     if known is None:
         with own_randomness(started):
             torch.manual_seed(seed)
-            network.add_session(Units.of(session), neutral=False)
+            network.add_session(units, neutral=False)
     begin(started, {session.id: lesson})
     return started
 
@@ -168,6 +171,7 @@ def _best_scope(
         trainer = trainer_of(tried, lessons, short, scope)
         for step in steps_of(trainer):
             progress((i + step / short.steps) / len(SCOPES), f"trying to move {scope}")
+        calibrate(tried, exams)
         scores = validate(tried, exams)
         if scores:
             found[scope] = sum(scores.values()) / len(scores)

@@ -25,7 +25,7 @@ from napari_mtm.training.run import Run, Standing, Status
 from napari_mtm.training.settings import Settings
 from napari_mtm.training.start import start
 from napari_mtm.training.trainer import Lesson, Trainer, check
-from napari_mtm.training.validation import Exam, validate
+from napari_mtm.training.validation import Exam, calibrate, validate
 from napari_mtm.training.world import ALONE, World
 
 _Floats = npt.NDArray[np.float32]
@@ -104,9 +104,10 @@ def begin(model: Model, lessons: Mapping[str, Lesson]) -> None:
     """Give sessions that the weights do not know a start; from now on they know them."""
     check(model, lessons)
     for name, lesson in lessons.items():
+        model.teach(lesson.session, lesson.trials)
         if isinstance(model.network, Default) and not model.knows(name):
             counts = torch.as_tensor(lesson.session.counts[lesson.trials], device=model.device)
-            start(model.network, name, counts)
+            start(model.network, name, counts, model.expert(name), lesson.trials)
     model.trained |= set(lessons)
 
 
@@ -253,6 +254,7 @@ class _Course:
             return None
         model, step = self.trainer.model, self.trainer.step
         with self.trainer.averaged():
+            calibrate(model, self.exams)
             scores = validate(model, self.exams)
             if not scores:
                 return None

@@ -76,8 +76,10 @@ class Trainer:
             if i in mine
         }
         self._teachers = {
-            i: Teacher(network, self._names[i], settings.objective) for i in self._counts
+            i: Teacher(network, self._names[i], settings.objective, model.expert(self._names[i]))
+            for i in self._counts
         }
+        self._trials = {i: lessons[self._names[i]].trials for i in self._counts}
         self._parameters = {
             name: parameter
             for name, parameter in network.named_parameters()
@@ -121,7 +123,8 @@ class Trainer:
             torch.manual_seed(batch.seed)
             some = counts[torch.as_tensor(rows, device=counts.device)].float()
             kind = settings.objective.kind(batch.task)
-            loss = self._teachers[batch.session].loss(kind, some, self._generator)
+            trials = self._trials[batch.session][rows]
+            loss = self._teachers[batch.session].loss(kind, some, self._generator, trials)
             (loss * batch.weight).backward()  # type: ignore[no-untyped-call]
             totals[:, KINDS.index(kind)] += torch.stack([loss.detach(), torch.ones_like(loss)])
         drawn = {self._names[batch.session] for batch in batches}
