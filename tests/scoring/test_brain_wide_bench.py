@@ -449,7 +449,7 @@ def test_other_windows_are_refused(model, bins, bin_size, message):
 
 def test_a_model_of_other_windows_is_refused_before_baselines_are_fitted(session):
     moved = replace(session, window=(-0.5, 0.5))
-    with pytest.raises(WeightsError, match="-0.5 to 0.5 s"):
+    with pytest.raises(WeightsError, match=r"-0\.5 to 0\.5 s"):
         scored(modelled(moved), session, progress=lambda f, _: f > 0 and pytest.fail("too late"))
 
 

@@ -39,9 +39,9 @@ def seen(model: Model, session: Session) -> npt.NDArray[np.bool_] | None:
         return None
     try:
         bits = np.frombuffer(bytes.fromhex(found["bits"]), dtype=np.uint8)
-        return np.unpackbits(bits, count=n).astype(bool)
     except (KeyError, TypeError, ValueError):
         return None
+    return np.unpackbits(bits, count=n).astype(bool) if len(bits) == -(-n // 8) else None
 
 
 def _kept(model: Model) -> dict[str, object]:
