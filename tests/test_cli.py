@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 import torch
@@ -356,6 +357,38 @@ def test_evaluate_beside_another_model_and_quickly(scored, tmp_path, capsys):
     assert "quick" in capsys.readouterr().out
 
 
+@pytest.fixture(scope="module")
+def benched(tmp_path_factory) -> Path:
+    """A folder with a store of windows of 1 s over half an hour, and weights of a model of it."""
+    folder = tmp_path_factory.mktemp("benched")
+    counts = np.random.default_rng(0).poisson(0.5, (60, 50, 6))
+    session = Session.from_counts(counts, ["CA1"] * 6, window=(0.0, 1.0), id="windows")
+    starts = 30.0 * np.arange(60)
+    table = pd.DataFrame({"intervals_0": starts, "intervals_1": starts + 1})
+    session = replace(session, align="any-time", trials=table)
+    save_session(session, folder / "windows.mtm")
+    sizes = DefaultSizes(bins=50, width=16, layers=1, heads=2, hidden=16, rank=4, head=4)
+    model = new_model(session, "default", sizes=sizes, device="cpu")
+    save_model(model, folder / "m.safetensors")
+    return folder
+
+
+def test_evaluate_by_the_protocol_of_brain_wide_bench(benched, tmp_path, capsys):
+    weights, store, out = benched / "m.safetensors", benched / "windows.mtm", tmp_path / "f.json"
+    arguments = ["--model", str(weights), "--session", str(store), "--json", str(out)]
+    assert main(["evaluate", "--protocol", "brain-wide-bench", *arguments]) == 0
+    captured = capsys.readouterr()
+    expected = evaluate(load_model(weights), open_session(store), protocol="brain-wide-bench")
+    assert out.read_text() == expected.to_json()
+    assert captured.out == f"{expected}\n"
+    found = json.loads(out.read_text())
+    assert found["protocol"] == "brain-wide-bench"
+    assert found["trials"] == 20 - 2  # of two chunks of ten, each without its first
+    assert list(found["tasks"]) == ["co-smoothing", "forward"]
+    for task in found["tasks"].values():
+        assert list(task) == ["model", "mean-rate", "reduced-rank"]
+
+
 def test_evaluate_decodes_as_published_where_asked(scored, capsys):
     arguments = ["evaluate", "--model", str(scored / "m.safetensors")]
     arguments += ["--session", str(scored / "tiny.mtm")]
@@ -381,6 +414,8 @@ def test_evaluate_decodes_as_published_where_asked(scored, capsys):
         ("m", ["--other", "a=nowhere"], ["Cannot read nowhere"]),
         ("m", ["--session", "nowhere"], ["no file or folder nowhere"]),
         ("m", ["--device", "abacus"], ["abacus"]),
+        ("m", ["--protocol", "brain-wide-bench"], ["windows of 1 s", "20 bins of 20 ms"]),
+        ("m", ["--protocol", "brain-wide-bench", "--quick"], ["no quick mode"]),
     ],
 )
 def test_mistakes_of_evaluate(model, more, messages, scored, tmp_path, capsys):

@@ -290,6 +290,12 @@ def _add_models(add: _Add) -> None:
         action="store_true",
         help="decode behaviour as the paper does, from flattened log rates",
     )
+    sub.add_argument(
+        "--protocol",
+        choices=("paper", "brain-wide-bench"),
+        default="paper",
+        help="whose tests; brain-wide-bench scores windows of 1 s; default paper",
+    )
     sub.add_argument("--device", help='such as "cpu" or "cuda"; default the GPU if there is one')
     sub.add_argument("--json", type=Path, metavar="F", help="write the scores here")
 
@@ -682,6 +688,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             others=others,
             quick=options.quick,
             published_decoding=options.published_decoding,
+            protocol=options.protocol,
             progress=progress,
         )
     print(found)

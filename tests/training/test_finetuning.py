@@ -8,11 +8,13 @@ import torch
 
 from napari_mtm.errors import Cancelled, TrainingError, WeightsError
 from napari_mtm.model.model import Model, new_model
+from napari_mtm.model.seen import seen
 from napari_mtm.recording.session import Session
 from napari_mtm.scoring.held_out import held_out_rates
 from napari_mtm.training.finetuning import finetune
 from napari_mtm.training.loop import Report, train
 from napari_mtm.training.settings import Settings
+from napari_mtm.training.validation import Exam
 from tests.training.waves import SMALL, lesson, waves
 
 QUICK = Settings(steps=30, check_every=10)
@@ -135,6 +137,44 @@ def test_a_known_session_goes_on_from_where_it_was(pretrained: Model, tmp_path: 
     start = finetune(pretrained, waves(1), tmp_path, settings=QUICK).model("start", device="cpu")
     ours, theirs = (model.network.loadings("waves1").read for model in (start, pretrained))
     assert torch.equal(ours, theirs)
+
+
+def test_trials_and_those_it_is_chosen_by_can_be_given(
+    pretrained: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = waves(2)
+    asked = []
+    of = Exam.of
+    monkeypatch.setattr(
+        Exam, "of", lambda one, trials, *a, **k: asked.append(trials) or of(one, trials, *a, **k)
+    )
+    run = finetune(
+        pretrained,
+        session,
+        tmp_path,
+        scope="units",
+        settings=QUICK,
+        trials=np.arange(20),
+        validation=[30, 31, 32],
+    )
+    assert [trials.tolist() for trials in asked] == [[30, 31, 32]]
+    for which in ("best", "last"):
+        found = seen(run.model(which, device="cpu"), session)
+        assert found is not None
+        assert np.flatnonzero(found).tolist() == [*range(20), 30, 31, 32]
+    start = seen(run.model("start", device="cpu"), session)
+    assert start is not None
+    assert np.flatnonzero(start).tolist() == list(range(20))
+
+
+def test_by_default_a_session_is_seen_but_for_its_test_trials(
+    pretrained: Model, tmp_path: Path
+) -> None:
+    session = waves(2)
+    run = finetune(pretrained, session, tmp_path, scope="units", settings=QUICK)
+    found = seen(run.model(device="cpu"), session)
+    assert found is not None
+    assert np.flatnonzero(~found).tolist() == session.split().test.tolist()
 
 
 def test_stopped_it_goes_on(pretrained: Model, tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def _as_today(given: dict[str, Any]) -> str:
     sessions = given.get("sessions")
     for session in sessions if isinstance(sessions, list) else []:
         if isinstance(session, dict):
-            session |= {name: value for name, value in _NEW_OF_SESSIONS.items()}
+            session.update(_NEW_OF_SESSIONS)
     if given.get("preset") == "default" and isinstance(given.get("sizes"), dict):
         given["sizes"]["expert"] = False
     return json.dumps({**given, **_NEW})

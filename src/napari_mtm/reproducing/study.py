@@ -248,6 +248,7 @@ def _train_to_the_best(model: Model, lesson: Lesson, settings: Settings) -> dict
         if math.isfinite(mean):
             curve[str(step)] = round(mean, 5)
     model.network.load_state_dict(best)
+    calibrate(model, [exam])
     return curve
 
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,20 @@ from napari_mtm.model.model import Model, chosen_trials
 from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording.session import Session, Split
 from napari_mtm.scoring.baselines import BASELINES, Baseline
+from napari_mtm.scoring.brain_wide_bench import (
+    BENCH,
+    TESTS,
+    bench_notes,
+    bench_split,
+    must_be_windows,
+    predict_windows,
+    tally_log_rates,
+)
 from napari_mtm.scoring.decoding import decode_session
 from napari_mtm.scoring.held_out import held_out_rates, scored_entries
+
+Protocol = Literal["paper", "brain-wide-bench"]
+"""Whose tests, split and way of scoring."""
 
 FEW_SPIKES = 20
 """Units with fewer scored spikes than this are listed: their scores are mostly chance."""
@@ -34,8 +46,9 @@ _STATISTICS: tuple[Statistic, ...] = ("bps", "bps_pooled", "d2")
 
 @dataclass(frozen=True)
 class _Result:
-    """What one predictor made of one test."""
+    """What one predictor made of one test, of the units that it scores."""
 
+    units: npt.NDArray[np.intp]
     tally: Tally
     r2_psth: npt.NDArray[np.float64]
     r2_trial: npt.NDArray[np.float64]
@@ -53,6 +66,8 @@ class Evaluation:
         Indices of the test trials.
     quick
         Whether tests of units held out groups of them at once, which is not exact.
+    protocol
+        Whose tests these are.
     readouts
         By trace or choice: `accuracy` and `chance`, or `r2`, on the test trials.
     notes
@@ -64,6 +79,7 @@ class Evaluation:
     title: str
     trials: npt.NDArray[np.intp]
     quick: bool
+    protocol: Protocol
     readouts: Mapping[str, Mapping[str, float]]
     notes: tuple[str, ...]
     _units: pd.DataFrame = field(repr=False)
@@ -80,13 +96,14 @@ class Evaluation:
         frames = []
         for (score, predictor), result in self._results.items():
             spikes = result.tally.spikes.sum(axis=0)
+            units = self._units.iloc[result.units].reset_index(drop=True)
             frames.append(
                 pd.DataFrame(
                     {
                         "task": score,
                         "predictor": predictor,
-                        "uuid": self._units["uuid"],
-                        "region": self._units["region"],
+                        "uuid": units["uuid"],
+                        "region": units["region"],
                         "spikes": spikes.astype(int),
                         "few": spikes < FEW_SPIKES,
                         "bps": result.tally.bits_per_spike(),
@@ -126,8 +143,8 @@ class Evaluation:
     def regions(self) -> pd.DataFrame:
         """One row per task, predictor and region: the scores of its units."""
         rows = []
-        names = self._units["region"]
         for (score, predictor), result in self._results.items():
+            names = self._units["region"].iloc[result.units]
             for region in dict.fromkeys(names):
                 some = result.tally.units(np.flatnonzero(names == region))
                 rows.append(
@@ -152,6 +169,7 @@ class Evaluation:
         text = {
             "session": self.session,
             "name": self.title,
+            "protocol": self.protocol,
             "trials": len(self.trials),
             "units": len(self._units),
             "quick": self.quick,
@@ -168,7 +186,8 @@ class Evaluation:
         """Return the summary as a table for a terminal."""
         lines = [
             f"{self.title}: {len(self.trials)} test trials, {len(self._units)} units"
-            + (", quick (groups of units held out together, not exact)" if self.quick else ""),
+            + (", quick (groups of units held out together, not exact)" if self.quick else "")
+            + (f", protocol {self.protocol}" if self.protocol != "paper" else ""),
             "",
             _HEADINGS,
         ]
@@ -223,25 +242,26 @@ def evaluate(
     session: Session,
     *,
     trials: Sequence[int] | npt.NDArray[np.intp] | None = None,
-    tasks: Sequence[Score] = SCORES,
+    tasks: Sequence[Score] | None = None,
     others: Mapping[str, Model] | None = None,
     baselines: bool = True,
     quick: bool = False,
     published_decoding: bool = False,
+    protocol: Protocol = "paper",
     resamples: int = 1000,
     seed: int = 42,
     progress: Progress = silent,
 ) -> Evaluation:
-    """Score a model on the four tests of the paper, and its readouts of behaviour.
+    """Score a model on the four tests of the paper and its readouts, or by another protocol.
 
     Parameters
     ----------
     model, session
         What is scored, and on what.
     trials
-        Test trials; by default those of `session.split(seed)`.
+        Test trials; by default those of `session.split(seed)`, or of `bench_split(session)`.
     tasks
-        Which of the four tests.
+        Which of the protocol's tests; by default all.
     others
         Models to score beside it, by name, such as one trained with temporal masking.
     baselines
@@ -253,15 +273,35 @@ def evaluate(
     published_decoding
         Decode as the paper does: from flattened log rates, by logistic and ridge
         regression.
+    protocol
+        "paper"; or "brain-wide-bench" for co-smoothing and forward as BrainWideBench has
+        them, of windows of 1 s, without readouts and without baselines that know trials.
     resamples
         How often trials are resampled for intervals.
 
     """
+    if protocol not in get_args(Protocol):
+        known = ", ".join(get_args(Protocol))
+        raise MtmError(f"There is no protocol {protocol!r}; there are {known}.")
+    tests = TESTS if protocol == BENCH else SCORES
+    tasks = tests if tasks is None else tasks
+    _check_names(tasks, others or {}, tests)
+    if protocol == BENCH:
+        if quick or published_decoding:
+            raise MtmError(f"{BENCH} has no quick mode, and decodes nothing.")
+        return _on_the_bench(
+            {"model": model, **(others or {})},
+            session,
+            trials,
+            tests=tasks,
+            baselines=baselines,
+            resamples=resamples,
+            progress=progress,
+        )
     split = session.split(seed)
     chosen = split.test if trials is None else chosen_trials(session, trials)
     if not len(chosen):
         raise MtmError(f"Session {session.title} has no test trials to score.")
-    _check_names(tasks, others or {})
     counts = session.counts[chosen]
     labels = conditions(session.trials.iloc[chosen])
     progress(0.0, "scoring")
@@ -286,7 +326,10 @@ def evaluate(
             rates = predict(score, report)
             truth, guess = counts[:, bins], rates[:, bins]
             results[score, name] = _Result(
-                tally(truth, guess), r2_psth(truth, guess, labels), r2_trial(truth, guess)
+                np.arange(session.n_units),
+                tally(truth, guess),
+                r2_psth(truth, guess, labels),
+                r2_trial(truth, guess),
             )
     progress(0.9, "decoding behaviour")
     readouts = decode_session(model, session, split, chosen, published=published_decoding)
@@ -296,6 +339,7 @@ def evaluate(
         title=session.title,
         trials=chosen,
         quick=quick,
+        protocol=protocol,
         readouts=readouts,
         notes=(*model.notes_on(session), *_notes_of_others(others or {}, session)),
         _units=session.units,
@@ -304,11 +348,58 @@ def evaluate(
     )
 
 
-def _check_names(tasks: Sequence[str], others: Mapping[str, Model]) -> None:
+def _on_the_bench(
+    models: Mapping[str, Model],
+    session: Session,
+    windows: Sequence[int] | npt.NDArray[np.intp] | None,
+    *,
+    tests: Sequence[Score],
+    baselines: bool,
+    resamples: int,
+    progress: Progress,
+) -> Evaluation:
+    """Score models as BrainWideBench does, on the windows for test or some others."""
+    must_be_windows(session)
+    split = bench_split(session)
+    chosen = split.test if windows is None else chosen_trials(session, windows)
+    if not len(chosen):
+        raise MtmError(f"Session {session.title} has no windows for test to score.")
+    labels = conditions(session.trials.iloc[chosen])
+    results = {}
+    for found in predict_windows(
+        models, session, split, chosen, tests=tests, baselines=baselines, progress=progress
+    ):
+        rates = np.exp(found.log_rates)
+        results[found.test, found.predictor] = _Result(
+            found.units,
+            tally_log_rates(found.counts, found.log_rates),
+            r2_psth(found.counts, rates, labels),
+            r2_trial(found.counts, rates),
+        )
+    others = {name: which for name, which in models.items() if name != "model"}
+    return Evaluation(
+        session=session.id,
+        title=session.title,
+        trials=chosen,
+        quick=False,
+        protocol="brain-wide-bench",
+        readouts={},
+        notes=(
+            *models["model"].notes_on(session),
+            *_notes_of_others(others, session),
+            *bench_notes(models, session, chosen),
+        ),
+        _units=session.units,
+        _results=results,
+        _resamples=resamples,
+    )
+
+
+def _check_names(tasks: Sequence[str], others: Mapping[str, Model], tests: Sequence[Score]) -> None:
     """Raise MtmError where tests are not known, or names would hide one another."""
-    unknown = [task for task in tasks if task not in SCORES]
+    unknown = [task for task in tasks if task not in tests]
     if unknown:
-        raise MtmError(f"There is no test {unknown[0]!r}; there are {', '.join(SCORES)}.")
+        raise MtmError(f"There is no test {unknown[0]!r}; there are {', '.join(tests)}.")
     taken = {"model", "oracle", *(kind.name for kind in BASELINES)}
     clash = [name for name in others if name in taken or not name]
     if clash:

@@ -35,6 +35,7 @@ def finetune(
     scope: Scope | Literal["auto"] = "auto",
     settings: Settings | None = None,
     trials: npt.ArrayLike | None = None,
+    validation: npt.ArrayLike | None = None,
     source: str | None = None,
     weights: str | None = None,
     resume: bool = False,
@@ -61,6 +62,8 @@ def finetune(
         its own.
     trials
         What to train on, by default the session's training trials.
+    validation
+        What the best weights are chosen by, by default the session's validation trials.
     source
         Where the session can be opened again; written down in the run.
     weights
@@ -76,7 +79,8 @@ def finetune(
     if scope not in ("auto", *SCOPES):
         raise TrainingError(f"There is no scope {scope!r}; there are auto, {', '.join(SCOPES)}.")
     train = session.split().train if trials is None else chosen_trials(session, trials)
-    lessons = {session.id: Lesson(session, train)}
+    chosen_by = None if validation is None else chosen_trials(session, validation)
+    lessons = {session.id: Lesson(session, train, chosen_by)}
     with holding(out):
         if not (resume and Run.is_in(out)):
             Run.must_be_new(out)

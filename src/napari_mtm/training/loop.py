@@ -18,6 +18,7 @@ from napari_mtm.errors import Cancelled, MtmError
 from napari_mtm.masking.tasks import Task
 from napari_mtm.model.model import Model
 from napari_mtm.model.network import Default
+from napari_mtm.model.seen import remember
 from napari_mtm.progress import Progress, silent
 from napari_mtm.training.low_rank import merged
 from napari_mtm.training.objective import KINDS
@@ -108,6 +109,7 @@ def begin(model: Model, lessons: Mapping[str, Lesson]) -> None:
         if isinstance(model.network, Default) and not model.knows(name):
             counts = torch.as_tensor(lesson.session.counts[lesson.trials], device=model.device)
             start(model.network, name, counts, model.expert(name), lesson.trials)
+        remember(model, lesson.session, lesson.trials)
     model.trained |= set(lessons)
 
 

@@ -8,6 +8,7 @@ import torch
 
 from napari_mtm.model.model import Model, Preset, new_model
 from napari_mtm.model.network import DefaultSizes, PublishedSizes
+from napari_mtm.model.seen import remember
 from napari_mtm.recording.session import Session
 from napari_mtm.training.loop import Watch, begin, carry_out, unwatched
 from napari_mtm.training.run import Run, Taught, holding
@@ -74,12 +75,14 @@ def pretrain(
 
 
 def exams_of(model: Model, lessons: Mapping[str, Lesson]) -> list[Exam]:
-    """Return the exams of sessions that have validation trials."""
+    """Return the exams of sessions that have validation trials, which the model remembers."""
     size = max(FEWEST, TRIALS // len(lessons))
     found = []
     for name, lesson in lessons.items():
-        trials = lesson.session.split().validation
+        chosen = lesson.validation
+        trials = lesson.session.split().validation if chosen is None else chosen
         if len(trials):
+            remember(model, lesson.session, trials)
             null = model.network.sessions[name].rates
             found.append(Exam.of(lesson.session, trials, null, size=size))
     return found

@@ -27,10 +27,14 @@ SKIPPED_IN_A_ROW = 20
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """A session, and which of its trials are trained on."""
+    """A session, and which of its trials are trained on.
+
+    `validation` are those that weights are chosen by, if not the session's own for that.
+    """
 
     session: Session
     trials: npt.NDArray[np.intp]
+    validation: npt.NDArray[np.intp] | None = None
 
 
 def check(model: Model, lessons: Mapping[str, Lesson]) -> None:
