@@ -83,6 +83,7 @@ def exams_of(model: Model, lessons: Mapping[str, Lesson]) -> list[Exam]:
         trials = lesson.session.split().validation if chosen is None else chosen
         if len(trials):
             remember(model, lesson.session, trials)
+            model.attach(lesson.session)
             null = model.network.sessions[name].rates
             found.append(Exam.of(lesson.session, trials, null, size=size))
     return found

@@ -79,6 +79,8 @@ class Trainer:
             for i, name in enumerate(self._names)
             if i in mine
         }
+        for i in mine:
+            model.attach(lessons[self._names[i]].session)
         self._teachers = {
             i: Teacher(network, self._names[i], settings.objective, model.expert(self._names[i]))
             for i in self._counts
