@@ -63,6 +63,74 @@ def test_scores_of_one_unit_by_hand():
     assert r2_psth(counts, rates, [4, 9]) == pytest.approx(r2_trial(counts, rates))
 
 
+def test_scores_above_levels_by_hand():
+    counts = np.array([[0, 1], [3, 4]]).reshape(2, 2, 1)
+    rates = np.array([[0.5, 0.5], [3.0, 2.0]]).reshape(2, 2, 1)
+    model = 0.5 + (0.5 - np.log(0.5)) + (3 - 3 * np.log(3)) + (2 - 4 * np.log(2))
+    # Levels of 1 and 3, over two bins each, make 8: the 8 spikes are met with rates 1 and 3.
+    null = 1 + 1 + (3 - 3 * np.log(3)) + (3 - 4 * np.log(3))
+    sums = tally(counts, rates).above(np.array([[1.0], [3.0]]))
+    assert sums.bits_per_spike() == pytest.approx([(null - model) / (8 * np.log(2))])
+    assert sums.pooled_bits_per_spike() == pytest.approx(sums.bits_per_spike()[0])
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.37])
+def test_levels_that_never_change_are_the_usual_null_whatever_their_size(scale):
+    sums = tally(*made())
+    above = sums.above(np.full((30, 5), scale))
+    for score in (Tally.bits_per_spike, *STATISTICS.values()):
+        np.testing.assert_allclose(score(above), score(sums), atol=1e-12)
+
+
+def test_only_what_is_above_levels_counts_and_never_more_than_usual():
+    rng = np.random.default_rng(5)
+    drift = rng.gamma(4.0, 0.25, (60, 1, 4))
+    within = rng.gamma(4.0, 0.25, (60, 25, 4))
+    rates = 0.6 * drift * within
+    counts = rng.poisson(rates)
+    levels = drift[:, 0].copy()
+    levels[:, 3] = rng.gamma(1.0, 1.0, 60)  # says nothing of this unit
+    drifting = tally(counts, np.broadcast_to(0.6 * drift, counts.shape))
+    usual, above = drifting.bits_per_spike(), drifting.above(levels).bits_per_spike()
+    assert (usual > 0.1).all()
+    assert np.abs(above[:3]).max() < 0.01
+    assert above[3] == pytest.approx(usual[3])
+    knowing = tally(counts, rates)
+    gained = knowing.bits_per_spike() - usual
+    assert knowing.above(levels).bits_per_spike()[:3] == pytest.approx(gained[:3] + above[:3])
+    for weights in (None, rng.multinomial(60, np.full(60, 1 / 60), size=50)):
+        for some in (drifting, knowing):
+            high = some.bits_per_spike(weights)
+            assert (some.above(levels).bits_per_spike(weights) <= high + 1e-12).all()
+
+
+def test_levels_go_with_their_units_and_trials():
+    counts, rates = made(n_trials=6)
+    levels = np.random.default_rng(2).gamma(4.0, 0.25, (6, 5))
+    sums = tally(counts, rates).above(levels)
+    some = tally(counts[:, :, [3, 1]], rates[:, :, [3, 1]]).above(levels[:, [3, 1]])
+    np.testing.assert_allclose(sums.units([3, 1]).bits_per_spike(), some.bits_per_spike())
+    weights = [2, 0, 1, 1, 0, 2]
+    repeated = tally(np.repeat(counts, weights, axis=0), np.repeat(rates, weights, axis=0))
+    expected = repeated.above(np.repeat(levels, weights, axis=0)).bits_per_spike()
+    np.testing.assert_allclose(sums.bits_per_spike(weights), expected, atol=1e-12)
+
+
+def test_entries_that_are_not_scored_have_no_part_in_levels():
+    counts, rates = made()
+    scored = np.random.default_rng(3).random((30, 1, 5)) < 0.7
+    scored = np.broadcast_to(scored, counts.shape)
+    levels = np.random.default_rng(2).gamma(4.0, 0.25, (30, 5))
+    found = tally(counts, rates, scored).above(levels).bits_per_spike()
+    for unit in range(5):
+        kept = scored[:, 0, unit]
+        alone = tally(counts[kept][:, :, [unit]], rates[kept][:, :, [unit]])
+        expected = alone.above(levels[kept][:, [unit]]).bits_per_spike()
+        assert found[unit] == pytest.approx(expected[0])
+    nothing = tally(counts, rates, np.zeros(counts.shape, bool)).above(levels)
+    assert np.isnan(nothing.bits_per_spike()).all()
+
+
 def test_pooling_weighs_units_by_their_spikes():
     counts, rates = made()
     sums = tally(counts, rates)

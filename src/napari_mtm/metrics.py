@@ -6,7 +6,7 @@ so that they can be resampled without the rates.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -36,6 +36,9 @@ class Tally:
         without the factorial term (it cancels in every score).
     saturated
         The same under the best rates there are, the counts themselves.
+    levels
+        What the null of each trial is, relative to the unit's mean; None where it is the
+        mean on all trials.
 
     Notes
     -----
@@ -48,6 +51,15 @@ class Tally:
     entries: Floats
     nll: Floats
     saturated: Floats
+    levels: Floats | None = None
+
+    def above(self, levels: Floats) -> "Tally":
+        """Return the same against a null that follows `levels` (trials, units), above 0.
+
+        As the usual null it knows each unit's mean over the scored entries. Where the mean
+        alone explains a unit better it stays the null, so that no score is above the usual.
+        """
+        return replace(self, levels=levels)
 
     def units(self, selection: npt.ArrayLike) -> "Tally":
         """Return the tally of some units, by index or mask."""
@@ -57,13 +69,14 @@ class Tally:
             self.entries[:, chosen],
             self.nll[:, chosen],
             self.saturated[:, chosen],
+            None if self.levels is None else self.levels[:, chosen],
         )
 
     def bits_per_spike(self, weights: npt.ArrayLike | None = None) -> Floats:
         """Bits per spike of each unit, (..., units), as published.
 
-        The null is the unit's own mean count over the same entries. NaN where a
-        unit has no spike or the result is not finite.
+        The null is the unit's own mean count over the same entries, unless there are
+        `levels`. NaN where a unit has no spike or the result is not finite.
         """
         spikes = _weighted(self.spikes, weights)
         return _ratio(self._gain(weights), spikes * _LN2)
@@ -94,7 +107,14 @@ class Tally:
     def _null(self, weights: npt.ArrayLike | None) -> Floats:
         spikes, entries = _weighted(self.spikes, weights), _weighted(self.entries, weights)
         mean = np.maximum(spikes / np.maximum(entries, 1.0), FLOOR)
-        return np.asarray(spikes - spikes * np.log(mean))
+        null = spikes - spikes * np.log(mean)
+        if self.levels is None:
+            return np.asarray(null)
+        # The rates are scaled so that they sum to the spikes, which is the best scale there is.
+        sums = _weighted(self.entries * self.levels, weights)
+        scale = np.maximum(spikes / np.where(entries > 0, sums, 1.0), FLOOR)
+        logs = _weighted(self.spikes * np.log(self.levels), weights)
+        return np.asarray(np.minimum(null, spikes - spikes * np.log(scale) - logs))
 
     def _gain(self, weights: npt.ArrayLike | None) -> Floats:
         return np.asarray(self._null(weights) - _weighted(self.nll, weights))

@@ -21,6 +21,7 @@ from napari_mtm.scoring.brain_wide_bench import (
     window_starts,
 )
 from napari_mtm.scoring.evaluate import Evaluation
+from napari_mtm.scoring.reliability import reliability
 from napari_mtm.training.loop import train
 from napari_mtm.training.settings import Settings
 from napari_mtm.training.trainer import Lesson
@@ -348,6 +349,16 @@ def test_baselines_know_nothing_of_held_out_units_and_of_gaps(session):
     counts[TRAIN] += 1
     after = predicted(replace(session, counts=counts))
     assert not any(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_units_are_described_and_nothing_is_above_slow_drift(session, evaluation):
+    rows = evaluation.table.query("task == 'co-smoothing' and predictor == 'model'")
+    assert 0 < len(rows) < UNITS
+    fano = dict(zip(session.units["uuid"], reliability(session)[0], strict=True))
+    assert rows["fano"].tolist() == [fano[uuid] for uuid in rows["uuid"]]
+    assert evaluation.table["bps_above_slow"].isna().all()
+    assert evaluation.summary()["bps_above_slow"].isna().all()
+    assert evaluation.horizon().empty
 
 
 def test_json_has_the_keys_of_other_protocols(session, model, evaluation):

@@ -17,6 +17,7 @@ from napari_mtm.model.network import DefaultSizes, PublishedSizes
 from napari_mtm.model.readouts import Basis, Linear, Readouts
 from napari_mtm.scoring.evaluate import Evaluation, evaluate
 from napari_mtm.scoring.held_out import held_out_rates
+from napari_mtm.scoring.reliability import reliability
 from tests.conftest import trials
 
 BINS = 24
@@ -209,7 +210,7 @@ def test_a_row_per_task_predictor_and_unit(evaluation, session):
 
 def test_intervals_hold_the_scores(evaluation):
     summary = evaluation.summary()
-    for name in ("bps", "bps_pooled", "d2"):
+    for name in ("bps", "bps_pooled", "d2", "bps_above_slow"):
         assert (summary[f"{name}_low"] < summary[name]).all()
         assert (summary[f"{name}_high"] > summary[name]).all()
 
@@ -253,6 +254,102 @@ def test_the_planted_structure_is_told_from_the_mean(evaluation):
         found = parsed(evaluation)["tasks"][score]
         assert found["reduced-rank"]["bps_pooled"] > found["mean-rate"]["bps_pooled"] + 0.02
         assert found["oracle"]["bps_pooled"] > found["reduced-rank"]["bps_pooled"]
+
+
+# What a score leaves out
+
+
+def slow_levels(session: Session) -> np.ndarray:
+    """Training trials around each test trial, weighed by a Gaussian of 12 trials, over the mean."""
+    train, test = session.split().train, session.split().test
+    each = session.counts.mean(axis=1)
+    mean = each[train].mean(axis=0)
+    weights = np.exp(-((test[:, None] - train) ** 2) / (2 * 12**2))
+    near = (weights @ each[train] + 4 * mean) / (weights.sum(axis=1, keepdims=True) + 4)
+    return (near + 1e-4) / (mean + 1e-4)
+
+
+@pytest.mark.parametrize("predictor", ["model", "temporal", "oracle"])
+@pytest.mark.parametrize("score", ["co-smoothing", "forward"])
+def test_above_slow_is_above_each_units_own_mean_as_it_drifts(
+    evaluation, session, predicted, score, predictor
+):
+    counts, levels = shown(session, score), slow_levels(session)
+    scale = counts.mean(axis=(0, 1)) / np.maximum(levels.mean(axis=0), 1e-12)
+    slow = np.broadcast_to((scale * levels)[:, None], counts.shape)
+    own, flat, _ = log_likelihoods(counts, predicted[score][predictor])
+    null = np.maximum(log_likelihoods(counts, slow)[0], flat)
+    spikes = counts.sum(axis=(0, 1))
+    heard = spikes > 0
+    assert 0 < (null > flat)[heard].sum() < heard.sum()
+    bits = (own - null) / np.log(2)
+    rows = rows_of(evaluation.table, score, predictor)
+    np.testing.assert_allclose(
+        rows["bps_above_slow"][heard], bits[heard] / spikes[heard], rtol=1e-4, atol=1e-5
+    )
+    assert rows["bps_above_slow"][~heard].isna().all()
+    pooled = parsed(evaluation)["tasks"][score][predictor]["bps_above_slow"]
+    assert pooled == pytest.approx(bits.sum() / spikes.sum(), rel=1e-4, abs=1e-6)
+
+
+def test_a_drift_that_all_share_is_worth_nothing_above_it():
+    drift = 1 + 0.8 * np.sin(np.arange(200) * 2 * np.pi / 200)
+    rates = np.broadcast_to(0.8 * drift[:, None, None], (200, BINS, 6))
+    counts = np.random.default_rng(9).poisson(rates)
+    session = Session.from_counts(counts, ["CA1"] * 3 + ["DG"] * 3, rates=rates, id="drifting")
+    (row,) = rows_of(
+        scored(session, tasks=("inter-region",)).summary(), "inter-region", "oracle"
+    ).to_dict("records")
+    assert row["bps_pooled"] > 0.1
+    assert abs(row["bps_above_slow"]) < 0.02
+    assert row["bps_above_slow_high"] < row["bps_pooled_low"]
+
+
+def test_the_horizon_is_that_of_forecasts(evaluation, session, model, predicted):
+    ahead = evaluation.horizon()
+    assert ahead["predictor"].unique().tolist() == PREDICTORS
+    assert sorted(ahead["start"].unique()) == pytest.approx([-0.26, -0.22])
+    test = session.split().test
+    hidden = np.zeros(session.counts.shape[1:], bool)
+    hidden[12:] = True
+    early = np.exp(model.predict(session.counts[test], hidden, task="causal", session=session))
+    for start, first, rates in (
+        (-0.22, 14, predicted["forward"]["model"]),
+        (-0.26, 12, early[:, 12:]),
+    ):
+        counts = session.counts[test][:, first:]
+        mean = np.broadcast_to(counts.mean(axis=(0, 1)), counts.shape)
+        gain = poisson.logpmf(counts, rates) - poisson.logpmf(counts, mean)
+        spikes = counts.sum(axis=(0, 2))
+        rows = ahead[(ahead["predictor"] == "model") & np.isclose(ahead["start"], start)]
+        assert rows["spikes"].tolist() == spikes.tolist()
+        np.testing.assert_allclose(
+            rows["bps_pooled"], gain.sum(axis=(0, 2)) / spikes / np.log(2), rtol=1e-4, atol=1e-5
+        )
+    found = parsed(evaluation)["horizon"]
+    assert [len(part["seconds_ahead"]) for part in found] == [10, 12]
+    assert [list(part["bps_pooled"]) for part in found] == [PREDICTORS, PREDICTORS]
+    pooled = parsed(evaluation)["tasks"]["forward"]
+    for name, bits in found[0]["bps_pooled"].items():
+        assert np.average(bits, weights=found[0]["spikes"]) == pytest.approx(
+            pooled[name]["bps_pooled"], rel=1e-4
+        )
+
+
+def test_without_the_forward_test_there_is_no_horizon(session):
+    found = scored(session, tasks=("inter-region",))
+    assert found.horizon().empty
+    assert parsed(found)["horizon"] == []
+    assert "forecasts" not in str(found)
+
+
+def test_each_unit_says_what_of_it_can_be_predicted(evaluation, session):
+    fano, ceiling = reliability(session)
+    for score, predictor in (("forward", "model"), ("co-smoothing", "oracle")):
+        rows = rows_of(evaluation.table, score, predictor)
+        np.testing.assert_array_equal(rows["fano"], fano)
+        np.testing.assert_array_equal(rows["ceiling"], ceiling)
+    assert (evaluation.summary()["units_fano_below_1"] == (fano < 1).sum()).all()
 
 
 # What is in it
@@ -309,7 +406,13 @@ def test_the_text_shows_everything(evaluation, session, model):
             (line,) = (c for c in cells if c[:2] == [score, predictor])
             row = parsed(evaluation)["tasks"][score][predictor]
             assert line[2:4] == [f"{row['bps']:.3f}", f"{row['bps_pooled']:.3f}"]
-            assert line[-1] == f"{row['share']:.0%}"
+            assert line[-2:] == [f"{row['bps_above_slow']:.3f}", f"{row['share']:.0%}"]
+    ahead = evaluation.horizon().query("predictor == 'model'")["bps_pooled"]
+    (line,) = (line for line in lines if line.startswith("forecasts"))
+    assert f"{ahead.iloc[0]:.3f} after 0.02 s" in line
+    low = (reliability(session)[1] < 0.1).sum()
+    assert low
+    assert f"{low} units repeat little by condition (ceiling below 0.1)" in lines
     accuracy = evaluation.readouts["choice"]["accuracy"]
     assert any(line.startswith("choice") and f"{accuracy:.3f}" in line for line in lines)
     (note,) = model.notes_on(session)

@@ -11,6 +11,8 @@ from napari_mtm.errors import WeightsError
 from napari_mtm.live.unit import UnitPrediction
 from napari_mtm.masking.mask import Mask
 from napari_mtm.model.reconstruction import Reconstruction
+from napari_mtm.recording.session import ANY_TIME
+from napari_mtm.scoring.reliability import reliability
 from napari_mtm.ui.unit_card import UnitCards
 from tests.ui.tables import cells
 
@@ -129,7 +131,11 @@ def test_without_a_model_all_trials_as_recorded(cards, coordinator, sample):
         card.psths.curves["reward", "error", "recorded"], smoothed(counts[error].mean(axis=0))
     )
     assert f"right {right.sum()}" in card.psths.legends[0].text()
-    assert cells(card.scores.text()) == [["mean rate", f"{counts.mean():.3g} spikes/s"]]
+    (fano,), (ceiling,) = reliability(sample, [UNIT])
+    assert cells(card.scores.text()) == [
+        ["mean rate", f"{counts.mean():.3g} spikes/s"],
+        ["Fano factor", f"{fano:.2f}, ceiling {ceiling:.2f}"],
+    ]
     assert not any(what == "predicted" for *_, what in card.psths.curves)
 
 
@@ -158,6 +164,35 @@ def test_with_a_prediction_both_on_the_test_trials(cards, coordinator, sample, w
     bits = f"{predicted(sample, UNIT).bits_per_spike():.2f}".replace("-", "−")
     assert f"{bits} bits/spike, hidden alone" in card.scores.text()
     assert "predicted 12.5" in card.scores.text()
+
+
+def test_what_can_be_predicted_of_a_unit_is_said_and_explained(
+    cards, coordinator, sample, work, use
+):
+    every, _ = reliability(sample)
+    regular = int(np.nanargmin(every))
+    coordinator.select([regular])
+    card = cards.cards[uuid(sample, regular)]
+    (said,) = (row for row in cells(card.scores.text()) if row[0] == "Fano factor")
+    use(Model())
+    work[-1].heard(predicted(sample, regular))
+    assert said in cells(card.scores.text())
+    assert said[1].startswith(f"{every[regular]:.2f}, ceiling ")
+    tip = card.scores.toolTip()
+    assert "Fano factor: the variance" in tip
+    assert "100 ms" in tip
+    assert "Ceiling: how much of these averages repeats" in tip
+
+
+def test_at_any_time_there_is_no_ceiling_and_of_a_silent_unit_no_fano_factor(cards, coordinator):
+    counts = np.random.default_rng(0).poisson(0.5, (20, 30, 2))
+    counts[..., 1] = 0
+    session = Session.from_counts(counts, ["CA1"] * 2, id="any")
+    coordinator.show(replace(session, align=ANY_TIME))
+    for unit, fano in ((0, f"{reliability(session)[0][0]:.2f}"), (1, "not known")):
+        coordinator.select([unit])
+        card = cards.cards[session.units["uuid"][unit]]
+        assert cells(card.scores.text())[-1] == ["Fano factor", fano]
 
 
 def test_images_are_sorted_and_on_one_scale(cards, coordinator, sample, work, use):

@@ -17,6 +17,8 @@ from napari_mtm.metrics import Statistic, Tally, bootstrap, conditions, r2_psth,
 from napari_mtm.model.model import Model, chosen_trials
 from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording.session import Session, Split
+from napari_mtm.recording.slow import SlowLevels
+from napari_mtm.scoring import horizon
 from napari_mtm.scoring.baselines import BASELINES, Baseline
 from napari_mtm.scoring.brain_wide_bench import (
     BENCH,
@@ -29,6 +31,7 @@ from napari_mtm.scoring.brain_wide_bench import (
 )
 from napari_mtm.scoring.decoding import decode_session
 from napari_mtm.scoring.held_out import held_out_rates, scored_entries
+from napari_mtm.scoring.reliability import reliability_lines, with_reliability
 
 Protocol = Literal["paper", "brain-wide-bench"]
 """Whose tests, split and way of scoring."""
@@ -38,7 +41,7 @@ FEW_SPIKES = 20
 
 _HEADINGS = (
     f"{'task':<14}{'predictor':<14}{'bits/spike':>11}{'pooled':>8}"
-    f"{'95%':>16}{'D2':>8}{'of oracle':>11}"
+    f"{'95%':>16}{'D2':>8}{'above slow':>12}{'of oracle':>11}"
 )
 
 _STATISTICS: tuple[Statistic, ...] = ("bps", "bps_pooled", "d2")
@@ -46,12 +49,16 @@ _STATISTICS: tuple[Statistic, ...] = ("bps", "bps_pooled", "d2")
 
 @dataclass(frozen=True)
 class _Result:
-    """What one predictor made of one test, of the units that it scores."""
+    """What one predictor made of one test, of the units that it scores.
+
+    `above_slow` is None where nobody knows slow levels.
+    """
 
     units: npt.NDArray[np.intp]
     tally: Tally
     r2_psth: npt.NDArray[np.float64]
     r2_trial: npt.NDArray[np.float64]
+    above_slow: Tally | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,17 +92,19 @@ class Evaluation:
     _units: pd.DataFrame = field(repr=False)
     _results: Mapping[tuple[Score, str], _Result] = field(repr=False)
     _resamples: int = field(repr=False)
+    _horizon: pd.DataFrame = field(repr=False, default_factory=horizon.joined)
 
     @cached_property
     def table(self) -> pd.DataFrame:
         """One row per task, predictor and unit.
 
-        `bps`, `d2`, `r2_psth` and `r2_trial` of the unit, its `spikes` among what was
-        scored, and whether these are `few`. NaN where a unit has no spikes.
+        `bps`, `bps_above_slow`, `d2`, `r2_psth` and `r2_trial` of the unit, its `spikes`
+        among what was scored, and whether these are `few`. NaN where a unit has no spikes.
+        `fano` and `ceiling` say what of the unit can be predicted, whatever the task.
         """
         frames = []
         for (score, predictor), result in self._results.items():
-            spikes = result.tally.spikes.sum(axis=0)
+            spikes, above = result.tally.spikes.sum(axis=0), result.above_slow
             units = self._units.iloc[result.units].reset_index(drop=True)
             frames.append(
                 pd.DataFrame(
@@ -107,9 +116,12 @@ class Evaluation:
                         "spikes": spikes.astype(int),
                         "few": spikes < FEW_SPIKES,
                         "bps": result.tally.bits_per_spike(),
+                        "bps_above_slow": math.nan if above is None else above.bits_per_spike(),
                         "d2": result.tally.d2(),
                         "r2_psth": result.r2_psth,
                         "r2_trial": result.r2_trial,
+                        "fano": units["fano"],
+                        "ceiling": units["ceiling"],
                     }
                 )
             )
@@ -120,7 +132,9 @@ class Evaluation:
 
         `bps` is the paper's mean over units, `bps_pooled` pools their spikes, `d2` is
         the mean over units; `_low` and `_high` bound 95% of resampled sets of trials.
+        `bps_above_slow` pools too, against a null that knows each unit's slow level.
         `share` is `bps_pooled` as a share of the oracle's, where that is above 0.
+        `units_fano_below_1` counts units that vary less than Poisson spikes would.
         """
         return pd.DataFrame(
             [
@@ -128,6 +142,15 @@ class Evaluation:
                 for score, predictor in self._results
             ]
         )
+
+    def horizon(self) -> pd.DataFrame:
+        """One row per predictor, forecast and bin: pooled bits per spike so far ahead.
+
+        `start` is where the forecast begins, in seconds from the event, and `seconds_ahead`
+        where the bin ends, from there. Besides the forward test there is a forecast of the
+        second half of the window, where that is longer.
+        """
+        return self._horizon
 
     def gain(self, score: Score, predictor: str, over: str) -> tuple[float, float, float]:
         """Return by how much pooled bits per spike of a predictor are above another's.
@@ -174,6 +197,7 @@ class Evaluation:
             "units": len(self._units),
             "quick": self.quick,
             "tasks": tasks,
+            "horizon": horizon.as_records(self._horizon),
             "readouts": {name: dict(values) for name, values in self.readouts.items()},
             "few_spikes": {
                 str(task): sorted(map(str, rows["uuid"])) for task, rows in few.groupby("task")
@@ -193,12 +217,15 @@ class Evaluation:
         ]
         for score, predictor in self._results:
             row = self._row(score, predictor)
+            slow = row["bps_above_slow"]
             share = f"{row['share']:.0%}" if "share" in row else ""
             lines.append(
                 f"{score:<14}{predictor:<14}{row['bps']:>11.3f}{row['bps_pooled']:>8.3f}"
                 f"{row['bps_pooled_low']:>8.3f}{row['bps_pooled_high']:>8.3f}"
-                f"{row['d2']:>8.3f}{share:>11}"
+                f"{row['d2']:>8.3f}{slow:>12.3f}{share:>11}"
             )
+        if len(self._horizon):
+            lines.append(f"{'forecasts':<14}{horizon.in_words(self._horizon)}")
         for name, values in self.readouts.items():
             text = ", ".join(f"{key} {value:.3f}" for key, value in values.items())
             lines.append(f"{name:<24}{text}")
@@ -206,7 +233,7 @@ class Evaluation:
         lines += [
             f"{task}: {n} units have fewer than {FEW_SPIKES} spikes" for task, n in few.items()
         ]
-        return "\n".join([*lines, *self.notes])
+        return "\n".join([*lines, *reliability_lines(self._units), *self.notes])
 
     def _row(self, score: Score, predictor: str) -> dict[str, float]:
         if (score, predictor) not in self._rows:
@@ -218,7 +245,8 @@ class Evaluation:
         return {}
 
     def _scores(self, score: Score, predictor: str) -> dict[str, float]:
-        counted = self._results[score, predictor].tally
+        result = self._results[score, predictor]
+        counted, above = result.tally, result.above_slow
         row: dict[str, float] = {
             "bps": float(counted.mean_bits_per_spike()),
             "bps_pooled": float(counted.pooled_bits_per_spike()),
@@ -226,10 +254,15 @@ class Evaluation:
         }
         for name in _STATISTICS:
             row[f"{name}_low"], row[f"{name}_high"] = bootstrap(counted, name, n=self._resamples)
-        result = self._results[score, predictor]
+        value, low, high = math.nan, math.nan, math.nan
+        if above is not None:
+            value = float(above.pooled_bits_per_spike())
+            low, high = bootstrap(above, "bps_pooled", n=self._resamples)
+        row |= {"bps_above_slow": value, "bps_above_slow_low": low, "bps_above_slow_high": high}
         row["r2_psth"], row["r2_trial"] = _mean(result.r2_psth), _mean(result.r2_trial)
         row["units"] = int(np.isfinite(counted.bits_per_spike()).sum())
         row["units_with_few_spikes"] = int((counted.spikes.sum(axis=0) < FEW_SPIKES).sum())
+        row["units_fano_below_1"] = int((self._units["fano"].iloc[result.units] < 1).sum())
         oracle = self._results.get((score, "oracle"))
         if oracle is not None:
             most = float(oracle.tally.pooled_bits_per_spike())
@@ -315,22 +348,28 @@ def evaluate(
         quick=quick,
         progress=part(progress, 0.0, 0.3),
     )
+    levels, _ = SlowLevels.of(session, split.train).at(chosen)
     results = {}
+    ahead: list[pd.DataFrame] = []
     steps = len(tasks) * len(predictors)
     for i, score in enumerate(tasks):
         scored = scored_entries(session, score)
         bins = scored.any(axis=1)
-        for j, (name, predict) in enumerate(predictors.items()):
+        for j, (name, predictor) in enumerate(predictors.items()):
             done = i * len(predictors) + j
             report = part(progress, 0.3 + 0.6 * done / steps, 0.3 + 0.6 * (done + 1) / steps)
-            rates = predict(score, report)
+            rates = predictor.rates(score, report)
             truth, guess = counts[:, bins], rates[:, bins]
+            found = tally(truth, guess)
             results[score, name] = _Result(
                 np.arange(session.n_units),
-                tally(truth, guess),
+                found,
                 r2_psth(truth, guess, labels),
                 r2_trial(truth, guess),
+                found.above(levels),
             )
+            if score == "forward":
+                ahead += horizon.curves(name, session, counts, rates, predictor.forecast)
     progress(0.9, "decoding behaviour")
     readouts = decode_session(model, session, split, chosen, published=published_decoding)
     progress(1.0, "scoring")
@@ -342,9 +381,10 @@ def evaluate(
         protocol=protocol,
         readouts=readouts,
         notes=(*model.notes_on(session), *_notes_of_others(others or {}, session)),
-        _units=session.units,
+        _units=with_reliability(session),
         _results=results,
         _resamples=resamples,
+        _horizon=horizon.joined(ahead),
     )
 
 
@@ -389,7 +429,7 @@ def _on_the_bench(
             *_notes_of_others(others, session),
             *bench_notes(models, session, chosen),
         ),
-        _units=session.units,
+        _units=with_reliability(session),
         _results=results,
         _resamples=resamples,
     )
@@ -409,7 +449,12 @@ def _check_names(tasks: Sequence[str], others: Mapping[str, Model], tests: Seque
         )
 
 
-_Predict = Callable[[Score, Progress], npt.NDArray[np.float32]]
+@dataclass(frozen=True)
+class _Predictor:
+    """What is scored: predicts a test as it has it, and from whatever is not hidden."""
+
+    rates: Callable[[Score, Progress], npt.NDArray[np.float32]]
+    forecast: horizon.Forecast
 
 
 def _predictors(
@@ -422,12 +467,17 @@ def _predictors(
     baselines: bool,
     quick: bool,
     progress: Progress,
-) -> dict[str, _Predict]:
+) -> dict[str, _Predictor]:
     """Return what is to be scored, in the order in which it is shown."""
 
-    def of_model(which: Model) -> _Predict:
-        return lambda score, progress: held_out_rates(
-            which, session, score, trials, quick=quick, progress=progress
+    def of_model(which: Model) -> _Predictor:
+        return _Predictor(
+            lambda score, progress: held_out_rates(
+                which, session, score, trials, quick=quick, progress=progress
+            ),
+            lambda hidden: np.exp(
+                which.predict(session.counts[trials], hidden, task="causal", session=session)
+            ),
         )
 
     found = {"model": of_model(model)}
@@ -438,7 +488,7 @@ def _predictors(
             found[kind.name] = _of_baseline(kind.fit(session, split, report), trials)
     if session.rates is not None:
         truth = session.rates[trials]
-        found["oracle"] = lambda _score, _progress: truth
+        found["oracle"] = _Predictor(lambda _score, _progress: truth, lambda _hidden: truth)
     return found
 
 
@@ -448,8 +498,11 @@ def _notes_of_others(others: Mapping[str, Model], session: Session) -> Iterator[
             yield f"{name}: {note}"
 
 
-def _of_baseline(baseline: Baseline, trials: npt.NDArray[np.intp]) -> _Predict:
-    return lambda score, _progress: baseline.rates(score, trials)
+def _of_baseline(baseline: Baseline, trials: npt.NDArray[np.intp]) -> _Predictor:
+    return _Predictor(
+        lambda score, _progress: baseline.rates(score, trials),
+        lambda hidden: baseline.predict(hidden, trials),
+    )
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float:
@@ -461,4 +514,6 @@ def _without_nan(value: Any) -> Any:
     """Put null where a number has no value; JSON knows no NaN."""
     if isinstance(value, dict):
         return {key: _without_nan(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -29,6 +29,7 @@ from napari_mtm.live.unit import UnitPrediction, predict_unit
 from napari_mtm.metrics import tally
 from napari_mtm.recording.session import ANY_TIME, Session
 from napari_mtm.scoring.psth import SMOOTHED_BINS, Group, by_group, groupings
+from napari_mtm.scoring.reliability import FANO_SECONDS, reliability
 from napari_mtm.ui.coordinator import Coordinator, coordinator_of
 from napari_mtm.ui.numbers import number
 from napari_mtm.ui.parts import let_be_cut, scrolling, table
@@ -46,10 +47,16 @@ _ALL = "all trials"
 
 _NO_SELECTION = "Click a unit in the raster to see it here; Shift-click for more."
 _NO_MODEL = "Predictions need a model."
-_ALONE_TIP = (
-    "Co-smoothing: the unit alone is hidden, in all bins, and predicted from all other units. "
+_SCORES_TIP = (
+    "<p>Co-smoothing: the unit alone is hidden, in all bins, and predicted from all other units. "
     "Bits per spike are above the unit's own mean rate; R² is of its averages by block, choice "
-    "and reward together, not smoothed."
+    "and reward together, not smoothed.</p>"
+    "<p>Fano factor: the variance of its spike counts over all trials, over their mean, in "
+    f"windows of {FANO_SECONDS * 1e3:g} ms. It is 1 for Poisson spikes of a constant rate. Below 1 "
+    "the unit is more regular than all scores here take it to be.</p>"
+    "<p>Ceiling: how much of these averages repeats from one half of all trials to the other, "
+    "from 0 to 1. Where it is near 0 they are chance, and no model can be blamed for missing "
+    "them; what single trials share with other units may still be predicted.</p>"
 )
 
 
@@ -99,6 +106,7 @@ class UnitCard(QFrame):
         self.uuid = str(self._session.units["uuid"].iloc[unit])
         self.content: Content | None = None
         self._rows: tuple[tuple[str, str], ...] = ()
+        self._predictable = _predictable(self._session, unit)
         self._order: npt.NDArray[np.intp] = np.empty(0, dtype=np.intp)
         name, place = coordinator.unit_lines(unit)
         self.header = QLabel(f"<b>{name}</b><br>{place}", objectName="unit")
@@ -109,7 +117,7 @@ class UnitCard(QFrame):
         self.scores = QLabel(objectName="unit_scores")
         self.scores.setWordWrap(True)
         let_be_cut(self.scores)
-        self.scores.setToolTip(_ALONE_TIP)
+        self.scores.setToolTip(_SCORES_TIP)
         self.note = QLabel(objectName="unit_note")
         self.note.setWordWrap(True)
         self.psths = PsthPlots()
@@ -132,7 +140,7 @@ class UnitCard(QFrame):
         """Draw everything; the rows of the images are grouped by choice, block or reward."""
         session = self._session
         self.content = content = content_of(session, self.unit, prediction)
-        self._rows = _scores(content, prediction)
+        self._rows = (*_scores(content, prediction), ("Fano factor", self._predictable))
         time = Time(
             *session.window, session.bin_size, axis_title(session), session.align != ANY_TIME
         )
@@ -455,6 +463,13 @@ def _scores(content: Content, prediction: UnitPrediction | None) -> tuple[tuple[
         ("PSTH R²", _written(prediction.r2_psth(), "", "not known")),
         ("mean rate", f"{mean}, predicted {content.predicted.mean():.3g}"),
     )
+
+
+def _predictable(session: Session, unit: int) -> str:
+    """Say what of a unit can be predicted: its Fano factor, and its ceiling where there is one."""
+    fano, ceiling = (float(values[0]) for values in reliability(session, [unit]))
+    said = _written(fano, "", "not known")
+    return said if np.isnan(ceiling) else f"{said}, ceiling {number(ceiling)}"
 
 
 def _steps(session: Session, units: list[int]) -> "Callable[[Model], Iterator[UnitPrediction]]":
