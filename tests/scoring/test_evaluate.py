@@ -312,7 +312,11 @@ def test_the_horizon_is_that_of_forecasts(evaluation, session, model, predicted)
     test = session.split().test
     hidden = np.zeros(session.counts.shape[1:], bool)
     hidden[12:] = True
-    early = np.exp(model.predict(session.counts[test], hidden, task="causal", session=session))
+    early = np.exp(
+        model.predict(
+            session.counts[test], hidden, task="causal", session=session, trials=test
+        )
+    )
     for start, first, rates in (
         (-0.22, 14, predicted["forward"]["model"]),
         (-0.26, 12, early[:, 12:]),

@@ -476,7 +476,9 @@ def _predictors(
                 which, session, score, trials, quick=quick, progress=progress
             ),
             lambda hidden: np.exp(
-                which.predict(session.counts[trials], hidden, task="causal", session=session)
+                which.predict(
+                    session.counts[trials], hidden, task="causal", session=session, trials=trials
+                )
             ),
         )
 
