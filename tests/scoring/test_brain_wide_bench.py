@@ -219,8 +219,8 @@ def test_without_times_the_split_is_the_sessions_own(column):
 
 @pytest.mark.parametrize(("windows", "lacks"), [(20, "test"), (90, "validation")])
 def test_a_session_can_be_too_short(windows, lacks):
-    minutes = round((10 * windows - 9) / 60)
-    with pytest.raises(MtmError, match=f"no windows for {lacks}.* within {minutes} minutes"):
+    minutes = f"{(10 * windows - 9) / 60:.1f}"
+    with pytest.raises(MtmError, match=f"no windows for {lacks}.* span {minutes} minutes"):
         bench_split(recorded(windows))
 
 

@@ -112,7 +112,7 @@ def bench_split(session: Session) -> Split:
             minutes = (stops.max() - starts.min()) / 60
             raise MtmError(
                 f"{session.title} has no windows for {use} among BrainWideBench's chunks of five "
-                f"minutes: its {session.n_trials} windows lie within {minutes:.0f} minutes, and "
+                f"minutes: its {session.n_trials} windows span {minutes:.1f} minutes, and "
                 "more than 15 are needed."
             )
     return split
