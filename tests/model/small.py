@@ -50,7 +50,7 @@ def small_model(preset, *sessions, seed=0) -> Model:
     return model
 
 
-def some_hidden(seed=0, share=0.4, n_trials=None) -> np.ndarray:
+def some_hidden(seed=0, share=0.4, n_trials=None, bins=BINS) -> np.ndarray:
     """Entries (bins, units) hidden at random, or (trials, bins, units)."""
-    shape = (BINS, UNITS) if n_trials is None else (n_trials, BINS, UNITS)
+    shape = (bins, UNITS) if n_trials is None else (n_trials, bins, UNITS)
     return np.random.default_rng(seed).random(shape) < share

@@ -391,7 +391,9 @@ def test_a_newer_version(files, tmp_path):
     header, tensors = parts(files["default"])
     header |= {"version": weights.VERSION + 1, "something": "new"}
     message = refused(write(tmp_path, header, tensors))
-    assert "is from a newer napari-mtm (weights version 2, this one reads 1)" in message
+    version = weights.VERSION
+    said = f"is from a newer napari-mtm (weights version {version + 1}, this one reads {version})"
+    assert said in message
 
 
 # Parts that do not fit, in files that are else as they should be
@@ -522,7 +524,15 @@ def test_sizes_that_lie_where_no_session_tells(tmp_path):
     width = 2 * header["sizes"]["rank"] + header["sizes"]["head"]
     tensors["shared/region_means"] = torch.zeros(0, width + 100_001)
     header["sessions"] = [
-        {"id": "s", "units": list(map(str, range(50_000))), "regions": ["CA1"] * 50_000}
+        {
+            "id": "s",
+            "units": list(map(str, range(50_000))),
+            "regions": ["CA1"] * 50_000,
+            "first": 0,
+            "shares": None,
+            "taught": None,
+            "of": 0,
+        }
     ]
     tensors |= {f"session/0/{name}": torch.zeros(50_000) for name in ("rates", "roots", "0", "1")}
     path = write(tmp_path, header, tensors, sign=True)
@@ -552,7 +562,7 @@ def test_tensors_that_lie(about, files, tmp_path):
 
 def test_a_window_is_kept(tmp_path):
     session = small_session(window=(0.25, 0.65), id="later")
-    save_model(small_model("default", session), tmp_path / "m")
+    save_model(small_model("published", session), tmp_path / "m")
     model = loaded(tmp_path / "m")
     model.predict(session.counts, some_hidden(), session=session)
     moved = replace(session, window=(0.0, 0.4))

@@ -74,7 +74,9 @@ def predict_unit(
     hidden[:, unit] = True
     rates = np.empty((0, session.n_bins), np.float32)
     for start in range(0, len(trials), _CHUNK):
-        counts = session.counts[trials[start : start + _CHUNK]]
-        log_rates = model.predict(counts, hidden, task="neuron", session=session)
+        some = trials[start : start + _CHUNK]
+        log_rates = model.predict(
+            session.counts[some], hidden, task="neuron", session=session, trials=some
+        )
         rates = np.concatenate([rates, np.exp(log_rates[:, :, unit])])
         yield UnitPrediction(session, unit, trials[: len(rates)], len(trials), rates)

@@ -154,10 +154,9 @@ class Expert:
         to it. Bins in which nothing is visible get what is usual, and so do, with
         `hidden_only`, entries that are visible.
         """
-        shape = deviation.shape
         x = self._smooth(self.smoothing, deviation * visible) * self.scale
         expected = torch.zeros_like(x)
-        for rows, mask in _alike(visible.expand(-1, shape[1], shape[2])):
+        for rows, mask in _alike(visible.expand(deviation.shape)):
             for part in self._solved(~mask, hidden_only=hidden_only):
                 self._fill(expected, x, rows, part)
         change = self.slopes[0] * expected
@@ -244,7 +243,7 @@ def _patterns(hidden: Tensor) -> tuple[Tensor, Tensor]:
 
 def _alike(visible: Tensor) -> Iterator[tuple[slice | Tensor, Tensor]]:
     """Yield trials that have the same mask, and the mask (T, N)."""
-    if len(visible) == 1 or visible.stride(0) == 0 or bool((visible == visible[:1]).all()):
+    if visible.stride(0) == 0 or bool((visible == visible[:1]).all()):
         yield slice(None), visible[0]
         return
     start = 0

@@ -79,7 +79,9 @@ def _published(
     both = np.concatenate([train, test])
 
     def features(task: Task) -> tuple[Floats, Floats]:
-        rates = model.predict(session.counts[both], nothing, task=task, session=session)
+        rates = model.predict(
+            session.counts[both], nothing, task=task, session=session, trials=both
+        )
         flat = rates.reshape(len(both), -1).astype(np.float64)
         return flat[: len(train)], flat[len(train) :]
 

@@ -353,7 +353,7 @@ class Live:
         if self.model is None or self._session is None:
             return ""
         try:
-            self.model.grid.check(self._session)
+            self.model.check(self._session)
         except MtmError as error:
             return str(error)
         return ""

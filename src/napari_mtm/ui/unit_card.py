@@ -441,7 +441,7 @@ class UnitCards(QWidget):
         if session is None or model is None or not lacking or lacking == self._asked:
             return
         try:
-            model.grid.check(session)
+            model.check(session)
         except MtmError:
             return  # what is wrong is told by `live.doing`
         self._asked = lacking

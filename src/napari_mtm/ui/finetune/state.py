@@ -94,7 +94,7 @@ class Finetuning:
         if live.model is None:
             return "The model is being loaded…" if live.loading else "Choose a model first."
         try:
-            live.model.grid.check(session)
+            live.model.check(session)
         except MtmError as error:
             return str(error)
         if not len(session.split().train):
