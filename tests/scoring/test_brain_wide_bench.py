@@ -460,8 +460,9 @@ def test_other_windows_are_refused(model, bins, bin_size, message):
 
 def test_a_model_of_other_windows_is_refused_before_baselines_are_fitted(session):
     moved = replace(session, window=(-0.5, 0.5))
+    published = new_model(moved, "published", device="cpu")
     with pytest.raises(WeightsError, match=r"-0\.5 to 0\.5 s"):
-        scored(modelled(moved), session, progress=lambda f, _: f > 0 and pytest.fail("too late"))
+        scored(published, session, progress=lambda f, _: f > 0 and pytest.fail("too late"))
 
 
 def test_two_windows_leave_none_to_test(model):

@@ -45,9 +45,10 @@ class Knowing:
         self.rates = np.log(session.rates)
         self.asked: list[tuple[str, list[int]]] = []
 
-    def predict(self, counts, hidden, *, task, session) -> np.ndarray:
+    def predict(self, counts, hidden, *, task, session, trials) -> np.ndarray:
         assert not hidden.any()
         number = counts[:, 0, 0].astype(int)
+        assert number.tolist() == trials.tolist()
         self.asked.append((task, number.tolist()))
         return self.rates[number]
 
@@ -252,6 +253,7 @@ def test_readouts_decode_what_the_counts_carry():
 def test_readouts_are_not_fitted_on_test_trials():
     session = shuffled(recorded())
     model = small_model(session)
+    model.teach(session, SPLIT.train)
     before = decode_session(model, session, SPLIT, SPLIT.test)["choice"]
     table = session.trials.copy()
     table.loc[SPLIT.test, "choice"] *= -1

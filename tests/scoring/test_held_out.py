@@ -14,7 +14,6 @@ from napari_mtm.scoring.held_out import held_out_rates, scored_entries
 
 BINS = 24
 REGIONS = ["VISa"] * 4 + ["CA1"] * 5 + ["DG"] + ["LP"] * 3
-TRIALS = np.array([4, 0, 2])
 PRESETS = ("published", "default")
 OF_UNITS = ("co-smoothing", "intra-region")
 SIZES = {
@@ -27,10 +26,13 @@ SIZES = {
 }
 
 
-def recorded(regions=REGIONS, n_trials: int = 5, seed: int = 0) -> Session:
+def recorded(regions=REGIONS, n_trials: int = 20, seed: int = 0) -> Session:
     rng = np.random.default_rng(seed)
     counts = rng.poisson(0.5, (n_trials, BINS, len(regions)))
     return Session.from_counts(counts, regions, id=f"recorded-{len(regions)}")
+
+
+TRIALS = recorded().split().test[[2, 0, 1]]
 
 
 def with_silence() -> Session:
@@ -38,8 +40,8 @@ def with_silence() -> Session:
     session = recorded()
     counts = session.counts.copy()
     counts[:, :, 2] = 0
-    counts[[0, 4], :, 6] = 0
-    counts[2] = 0
+    counts[TRIALS[:2], :, 6] = 0
+    counts[TRIALS[2]] = 0
     return replace(session, counts=counts)
 
 
@@ -83,6 +85,7 @@ def plain(model: Model, session: Session, score: str, trials=TRIALS) -> np.ndarr
             hidden_for(session, score, unit),
             task=PROMPTS[score],
             session=session,
+            trials=trials,
         )[:, :, unit]
         for unit in range(session.n_units)
     ]
@@ -90,8 +93,10 @@ def plain(model: Model, session: Session, score: str, trials=TRIALS) -> np.ndarr
 
 
 def changed(session: Session, entries: np.ndarray) -> Session:
-    """The session with other counts at some entries (bins, units) of all trials."""
-    return replace(session, counts=np.where(entries, session.counts + 3, session.counts))
+    """The session with other counts at some entries (bins, units) of the trials asked about."""
+    counts = session.counts.copy()
+    counts[TRIALS] = np.where(entries, counts[TRIALS] + 3, counts[TRIALS])
+    return replace(session, counts=counts)
 
 
 def column(session: Session, unit: int) -> np.ndarray:
@@ -129,7 +134,7 @@ class Spy:
         pytest.param(recorded(["CA1", "LP", "DG"]), id="units alone in their region"),
         pytest.param(recorded(["LP"]), id="one unit"),
         pytest.param(with_silence(), id="silent units"),
-        pytest.param(Session.from_counts(np.zeros((5, BINS, 3)), ["CA1"] * 3), id="silence"),
+        pytest.param(Session.from_counts(np.zeros((20, BINS, 3)), ["CA1"] * 3), id="silence"),
     ],
 )
 @pytest.mark.parametrize("preset", PRESETS)
@@ -140,7 +145,7 @@ def test_the_fast_way_is_the_plain_way(score, preset, session):
     expected = plain(model, session, score)
     assert found.shape == (3, BINS, session.n_units)
     entries = scored_entries(session, score)
-    np.testing.assert_allclose(found[:, entries], expected[:, entries], atol=1e-5)
+    np.testing.assert_allclose(found[:, entries], expected[:, entries], atol=1e-4)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -150,7 +155,7 @@ def test_more_trials_than_go_at_once(preset):
     trials = np.arange(70)
     for score in OF_UNITS:
         found = np.log(held_out_rates(model, session, score, trials))
-        np.testing.assert_allclose(found, plain(model, session, score, trials), atol=1e-5)
+        np.testing.assert_allclose(found, plain(model, session, score, trials), atol=1e-4)
 
 
 def test_forward_scores_the_last_200_ms_and_the_others_all():
@@ -174,7 +179,7 @@ def test_what_is_hidden_changes_nothing_and_what_is_visible_does(score, preset):
         own = entries & column(session, unit)
         hidden = hidden_for(session, score, unit)
         other = held_out_rates(model, changed(session, hidden), score, TRIALS)
-        np.testing.assert_allclose(other[:, own], before[:, own], rtol=1e-5)
+        np.testing.assert_allclose(other[:, own], before[:, own], rtol=1e-4)
         if score == "intra-region" and unit == lone:
             np.testing.assert_array_equal(other[:, own], before[:, own])
             continue
@@ -220,15 +225,17 @@ def test_quick_holds_out_every_unit_once_in_20_passes(preset, monkeypatch):
         other = held_out_rates(
             model, changed(session, own[None]), "co-smoothing", TRIALS, quick=True
         )
-        together[unit] = np.abs(np.log(other / found)).max(axis=(0, 1)) < 1e-5
+        together[unit] = np.abs(np.log(other / found)).max(axis=(0, 1)) < 1e-4
     np.testing.assert_array_equal(together, together.T)
     groups = np.unique(together, axis=0)
     np.testing.assert_array_equal(groups.sum(axis=0), 1)
     assert set(groups.sum(axis=1)) == {2, 3}
     for group in groups[:3]:
         hidden = np.broadcast_to(group, (session.n_bins, session.n_units))
-        rates = model.predict(session.counts[TRIALS], hidden, task="neuron", session=session)
-        np.testing.assert_allclose(np.log(found)[:, :, group], rates[:, :, group], atol=1e-5)
+        rates = model.predict(
+            session.counts[TRIALS], hidden, task="neuron", session=session, trials=TRIALS
+        )
+        np.testing.assert_allclose(np.log(found)[:, :, group], rates[:, :, group], atol=1e-4)
     assert np.abs(np.log(found) - plain(model, session, "co-smoothing")).max() > 1e-3
 
 
@@ -255,7 +262,7 @@ def test_quick_never_shows_a_unit_to_itself(preset, score):
     for unit in range(session.n_units):
         other = changed(session, column(session, unit))
         after = held_out_rates(model, other, score, TRIALS, quick=True)
-        np.testing.assert_allclose(after[:, :, unit], before[:, :, unit], rtol=1e-5)
+        np.testing.assert_allclose(after[:, :, unit], before[:, :, unit], rtol=1e-4)
         assert np.abs(np.log(after / before)).max() > 1e-3
 
 
@@ -265,7 +272,7 @@ def test_quick_is_exact_where_there_are_no_more_units_than_groups(score):
     model = stirred(session, "default")
     exact = held_out_rates(model, session, score, TRIALS)
     quick = held_out_rates(model, session, score, TRIALS, quick=True)
-    np.testing.assert_allclose(np.log(quick), np.log(exact), atol=1e-5)
+    np.testing.assert_allclose(np.log(quick), np.log(exact), atol=1e-4)
 
 
 # Memory, progress

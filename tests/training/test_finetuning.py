@@ -198,9 +198,9 @@ def test_few_trials_can_be_asked_for(pretrained: Model, tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_is_refused(pretrained: Model, tmp_path: Path) -> None:
-    short = Session.from_counts(np.ones((9, 30, 4), np.uint8), ["CA1"] * 4)
-    with pytest.raises(WeightsError, match="bins"):
-        finetune(pretrained, short, tmp_path / "short", settings=QUICK)
+    fine = Session.from_counts(np.ones((9, 40, 4), np.uint8), ["CA1"] * 4, bin_size=0.01)
+    with pytest.raises(WeightsError, match="Open the session anew with bins of 20 ms"):
+        finetune(pretrained, fine, tmp_path / "fine", settings=QUICK)
     finetune(pretrained, waves(2), tmp_path / "run", settings=Settings(steps=1))
     with pytest.raises(TrainingError, match="of other sessions"):
         finetune(pretrained, waves(3), tmp_path / "run", resume=True)

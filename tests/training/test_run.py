@@ -126,8 +126,8 @@ def test_two_that_begin_together_in_one_folder_do_not_mix(tmp_path: Path) -> Non
 
 def test_what_is_refused_leaves_no_folder(tmp_path: Path) -> None:
     model = new_model(waves(1), sizes=SMALL, device="cpu")
-    other = Session.from_counts(np.ones((9, 7, 2)), ["CA1"] * 2)
-    with pytest.raises(WeightsError, match="was trained on"):
+    other = Session.from_counts(np.ones((9, 7, 2)), ["CA1"] * 2, bin_size=0.01)
+    with pytest.raises(WeightsError, match="works on bins of 20 ms"):
         finetune(model, other, tmp_path / "run", settings=QUICK)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "mine").mkdir()

@@ -24,7 +24,7 @@ class Told:
     def __init__(self, rates: np.ndarray) -> None:
         self.rates = rates
 
-    def predict(self, counts, hidden, *, task, session) -> np.ndarray:
+    def predict(self, counts, hidden, *, task, session, trials) -> np.ndarray:
         return np.log(np.broadcast_to(self.rates, counts.shape)).astype(np.float32)
 
 
@@ -84,6 +84,8 @@ def test_sessions_count_alike_and_silence_has_no_score() -> None:
     session, silent = waves(), Session.from_counts(np.zeros((20, 40, 4)), ["CA1"] * 4)
     model = new_model([session, silent], sizes=SMALL, device="cpu")
     heard = exam(session)
+    model.attach(session)
+    model.attach(silent)
     alone = validate(model, [heard])
     assert validate(model, [heard, exam(silent)]) == alone
     assert validate(model, [exam(silent)]) == {}

@@ -108,10 +108,11 @@ class Mask:
     def forward(cls, session: Session, start: float | None = None) -> "Mask":
         """Hide all units from a time on, in seconds from the alignment event.
 
-        The bin that holds `start` is hidden too. By default the last 0.2 s are hidden.
+        The bin that holds `start` is hidden too. By default the last 0.2 s are hidden, or, of a
+        window that has no more, its second half.
         """
         begin, end = session.window
-        start = end - FORWARD_SECONDS if start is None else start
+        start = forecast_start(session) if start is None else start
         start = float(numbers(start, "The start of a forecast", MaskError, shape=()))
         # A start on the edge of a bin may fall just short of it in floating point.
         place = (start - begin) / session.bin_size + 1e-6
@@ -338,6 +339,13 @@ class Mask:
         if whole:
             count = "the only unit" if n == 1 else f"all {count}"
         return f"{count} of {names[0]}"
+
+
+def forecast_start(session: Session) -> float:
+    """Return from when on a forecast hides all, in seconds, where nothing else is said."""
+    begin, end = session.window
+    long = end - begin > FORWARD_SECONDS + 1e-6
+    return end - FORWARD_SECONDS if long else (begin + end) / 2
 
 
 def _in_all_bins(raster: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

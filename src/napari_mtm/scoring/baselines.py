@@ -8,14 +8,14 @@ bin, arrays (trials, bins, units).
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from math import ceil
 from typing import ClassVar, Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg.lapack import dpotri
 
-from napari_mtm.masking.tasks import FORWARD_SECONDS, SCORES, Score
+from napari_mtm.masking.mask import Mask
+from napari_mtm.masking.tasks import SCORES, Score
 from napari_mtm.metrics import conditions
 from napari_mtm.progress import Progress, silent
 from napari_mtm.recording.session import Session, Split
@@ -65,8 +65,8 @@ class Baseline(Protocol):
 
 
 def forward_bins(session: Session) -> int:
-    """How many bins at the end of a trial forward prediction hides; a part is a whole."""
-    return min(session.n_bins, ceil(FORWARD_SECONDS / session.bin_size - 1e-6))
+    """How many bins at the end of a trial forward prediction hides."""
+    return int(Mask.forward(session).hidden.any(axis=1).sum())
 
 
 @dataclass(frozen=True, eq=False)

@@ -99,8 +99,9 @@ def start_correcting(network: Default, session: str) -> None:
     """Start with next to no correction: at what the expert says."""
     n_units = len(network.sessions[session])
     device = network.positions.device
-    weights = torch.randn(n_units, network.sizes.head, device=device) * _LITTLE
-    network.set_writing(session, weights, torch.zeros(n_units, device=device))
+    generator = torch.Generator().manual_seed(0)
+    weights = _LITTLE * torch.randn(n_units, network.sizes.head, generator=generator)
+    network.set_writing(session, weights.to(device), torch.zeros(n_units, device=device))
 
 
 def start_writing(network: Default, session: str, counts: Tensor) -> None:

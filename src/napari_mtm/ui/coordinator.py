@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
-from napari_mtm.masking.tasks import FORWARD_SECONDS
+from napari_mtm.masking.mask import forecast_start
 from napari_mtm.recording.ordering import ORDERS
 from napari_mtm.recording.regions import Region, runs_of_regions
 from napari_mtm.recording.session import Session
@@ -495,7 +495,7 @@ def _first_look(session: Session, layer: "Image") -> Look:
         rows=rows,
         trial=0,
         selection=(),
-        time=max(session.window[0], session.window[1] - FORWARD_SECONDS),
+        time=forecast_start(session),
         limits=(low, high),
     )
 
