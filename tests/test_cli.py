@@ -352,7 +352,16 @@ def test_evaluate_beside_another_model_and_quickly(scored, tmp_path, capsys):
     found = json.loads(out.read_text())
     assert found["quick"] is True
     for task in found["tasks"].values():
-        assert list(task) == ["model", "a", "mean-rate", "psth", "reduced-rank"]
+        forecasts = ["shrinkage", "ridge-ar"]
+        assert list(task) == [
+            "model",
+            "a",
+            "mean-rate",
+            "slow-rate",
+            "psth",
+            *forecasts,
+            "reduced-rank",
+        ]
         assert task["a"] == task["model"]
     assert "quick" in capsys.readouterr().out
 
@@ -386,7 +395,16 @@ def test_evaluate_by_the_protocol_of_brain_wide_bench(benched, tmp_path, capsys)
     assert found["trials"] == 20 - 2  # of two chunks of ten, each without its first
     assert list(found["tasks"]) == ["co-smoothing", "forward"]
     for task in found["tasks"].values():
-        assert list(task) == ["model", "mean-rate", "reduced-rank"]
+        assert list(task) == ["model", "mean-rate", "shrinkage", "ridge-ar", "reduced-rank"]
+
+
+def test_evaluate_without_slow_levels(scored, tmp_path):
+    weights, store, out = scored / "m.safetensors", scored / "tiny.mtm", tmp_path / "f.json"
+    arguments = ["--model", str(weights), "--session", str(store), "--json", str(out)]
+    assert main(["evaluate", "--no-slow-levels", *arguments]) == 0
+    expected = evaluate(load_model(weights), open_session(store), slow_levels=False)
+    assert out.read_text() == expected.to_json()
+    assert "slow-rate" not in expected.summary()["predictor"].to_list()
 
 
 def test_evaluate_decodes_as_published_where_asked(scored, capsys):

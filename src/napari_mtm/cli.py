@@ -286,6 +286,11 @@ def _add_models(add: _Add) -> None:
         help="hold out groups of about 5%% of the units at once: far cheaper, not exact",
     )
     sub.add_argument(
+        "--no-slow-levels",
+        action="store_true",
+        help="baselines do not know how each unit's level drifts over the session",
+    )
+    sub.add_argument(
         "--published-decoding",
         action="store_true",
         help="decode behaviour as the paper does, from flattened log rates",
@@ -687,6 +692,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             session,
             others=others,
             quick=options.quick,
+            slow_levels=not options.no_slow_levels,
             published_decoding=options.published_decoding,
             protocol=options.protocol,
             progress=progress,

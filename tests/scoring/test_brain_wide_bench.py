@@ -11,6 +11,7 @@ from scipy.stats import poisson
 from napari_mtm import Model, Session, evaluate, load_model, new_model, save_model
 from napari_mtm.errors import Cancelled, MtmError, PreparationError, WeightsError
 from napari_mtm.model.network import DefaultSizes, PublishedSizes
+from napari_mtm.scoring.baselines import ReducedRank
 from napari_mtm.scoring.brain_wide_bench import (
     bench_split,
     held_out_units,
@@ -276,7 +277,8 @@ def likelihoods(counts: np.ndarray, rates: np.ndarray) -> np.ndarray:
     return np.array([poisson.logpmf(counts, r).sum(axis=(0, 1)) for r in (rates, mean, counts)])
 
 
-PREDICTORS = ["model", "other", "mean-rate", "reduced-rank", "oracle"]
+BASELINES = ["mean-rate", "shrinkage", "ridge-ar", "reduced-rank"]
+PREDICTORS = ["model", "other", *BASELINES, "oracle"]
 
 
 @pytest.mark.parametrize("predictor", ["model", "other", "mean-rate", "oracle"])
@@ -337,13 +339,23 @@ def predicted(session: Session) -> dict[str, np.ndarray]:
     return {one.predictor: one.log_rates for one in found if one.predictor != "oracle"}
 
 
+def test_baselines_follow_no_slow_levels(session):
+    split, held_out = bench_split(session), held_out_units(session.units["uuid"].tolist())
+    hidden = np.broadcast_to(held_out, session.counts.shape[1:])
+    found = predicted(session)["reduced-rank"]
+    for slow_levels in (False, True):
+        fitted = ReducedRank.fit(session, split, slow_levels=slow_levels)
+        expected = np.log(fitted.predict(hidden, split.test)[:, :, held_out])
+        assert np.allclose(found, expected, atol=1e-4) is not slow_levels
+
+
 def test_baselines_know_nothing_of_held_out_units_and_of_gaps(session):
     held_out = np.flatnonzero(held_out_units(session.units["uuid"].tolist()))
     counts = session.counts.copy()
     counts[np.ix_(TEST, range(BINS), held_out)] = 7
     counts[sorted({*range(180)} - {*TRAIN, *VALIDATION, *TEST})] = 200
     before, after = predicted(session), predicted(replace(session, counts=counts))
-    assert list(before) == ["mean-rate", "reduced-rank"]
+    assert list(before) == BASELINES
     for name in before:
         np.testing.assert_array_equal(before[name], after[name])
     counts[TRAIN] += 1

@@ -23,7 +23,8 @@ from tests.conftest import trials
 BINS = 24
 LAST = slice(BINS - 10, None)  # 200 ms
 REGIONS = ["VISa"] * 4 + ["CA1"] * 5 + ["DG"] + ["LP"] * 3
-PREDICTORS = ["model", "temporal", "mean-rate", "psth", "reduced-rank", "oracle"]
+BASELINES = ["mean-rate", "slow-rate", "psth", "shrinkage", "ridge-ar", "reduced-rank"]
+PREDICTORS = ["model", "temporal", *BASELINES, "oracle"]
 SIZES = {
     "published": PublishedSizes(
         bins=BINS, width=16, layers=1, heads=2, hidden=24, channels=10, inner=20
@@ -356,6 +357,34 @@ def test_each_unit_says_what_of_it_can_be_predicted(evaluation, session):
     assert (evaluation.summary()["units_fano_below_1"] == (fano < 1).sum()).all()
 
 
+# Slow levels
+
+
+def test_model_and_baselines_know_slow_levels_unless_told_otherwise():
+    session = recorded()
+    slow = np.exp(np.sin(np.arange(session.n_trials)[:, None] / 15 + np.arange(session.n_units)))
+    rates = session.rates * slow[:, None]
+    counts = np.random.default_rng(4).poisson(rates).astype(np.uint8)
+    drifting = replace(session, counts=counts, rates=rates.astype(np.float32))
+    on, off = (
+        evaluate(
+            modelled(drifting), drifting, tasks=("inter-region",), slow_levels=slow, resamples=20
+        )
+        for slow in (True, False)
+    )
+    known, unknown = (parsed(found)["tasks"]["inter-region"] for found in (on, off))
+    assert list(known) == ["model", *BASELINES, "oracle"]
+    assert list(unknown) == [
+        "model",
+        *(name for name in BASELINES if name != "slow-rate"),
+        "oracle",
+    ]
+    for name in ("model", "psth", "shrinkage", "ridge-ar"):
+        assert known[name]["bps_pooled"] > unknown[name]["bps_pooled"] + 0.02
+    for name in ("mean-rate", "oracle"):
+        assert known[name] == unknown[name]
+
+
 # What is in it
 
 
@@ -572,7 +601,7 @@ def test_odd_sessions_are_scored(session, preset):
     tasks = parsed(found)["tasks"]
     assert list(tasks) == list(SCORES)
     for task in tasks.values():
-        assert list(task) == ["model", "mean-rate", "psth", "reduced-rank"]
+        assert list(task) == ["model", *BASELINES]
         assert np.isfinite([row["bps"] for row in task.values()]).all()
     assert parsed(found)["readouts"] == {}
     assert len(str(found).splitlines()) > 16
@@ -604,10 +633,10 @@ def test_two_trials_leave_none_to_test():
     with pytest.raises(MtmError, match="bare has no test trials"):
         evaluate(modelled(session), session)
     found = evaluate(modelled(session), session, trials=[0, 1], resamples=20)
-    assert len(found.table) == len(SCORES) * 4 * 5
+    assert len(found.table) == len(SCORES) * (1 + len(BASELINES)) * 5
 
 
-@pytest.mark.parametrize("name", ["model", "oracle", "mean-rate", "psth", "reduced-rank", ""])
+@pytest.mark.parametrize("name", ["model", "oracle", *BASELINES, ""])
 def test_another_model_cannot_take_a_name_of_ours(session, model, temporal, name):
     with pytest.raises(MtmError, match="cannot be called"):
         evaluate(model, session, others={name: temporal})

@@ -230,6 +230,29 @@ def test_while_live_is_off_test_trials_are_scored_when_told(asked, coordinator, 
     assert cells(panel.scores.text())[-1][:2] == [f"{len(test)} test trials", f"{every:+.2f}"]
 
 
+def test_every_baseline_but_the_mean_rate_which_scores_are_against_can_be_chosen(asked):
+    from napari_mtm.scoring.baselines import BASELINES
+
+    box = asked.score_panel.baseline
+    offered = {box.itemData(i) for i in range(box.count())}
+    assert offered == {kind.name for kind in BASELINES} - {"mean-rate"}
+
+
+def test_forecasts_are_shown_beside_a_regression_on_the_own_past(asked, coordinator, sample):
+    from napari_mtm.scoring.baselines import RidgeAr
+
+    live, box = coordinator.live, asked.score_panel.baseline
+    coordinator.masks.put(Mask.forward(sample))
+    box.setCurrentIndex(box.findData("ridge-ar"))
+    until(lambda: live.baseline is not None and live.baseline[0] == "ridge-ar")
+    until(lambda: live.behaviour is not None and live.behaviour.baseline is not None)
+    until(lambda: live.answer.request.baseline is live.baseline[1] and not live.stale)
+    until(lambda: live.behaviour.request.baseline is live.baseline[1])
+    trial = np.array([coordinator.trial])
+    expected = RidgeAr.fit(sample, sample.split()).rates("forward", trial)
+    np.testing.assert_allclose(live.behaviour.baseline, expected, rtol=1e-5)
+
+
 def test_fitting_a_baseline_is_stopped(asked, coordinator, monkeypatch):
     from napari_mtm.scoring import baselines
 

@@ -24,7 +24,7 @@ from napari_mtm.model.seen import seen
 from napari_mtm.progress import Progress, part
 from napari_mtm.recording.session import ANY_TIME, Session, Split
 from napari_mtm.recording.trials import column
-from napari_mtm.scoring.baselines import Baseline, MeanRate, ReducedRank
+from napari_mtm.scoring.baselines import Baseline, MeanRate, ReducedRank, RidgeAr, Shrinkage
 
 BENCH = "brain-wide-bench"
 """What the protocol is called."""
@@ -37,7 +37,7 @@ WINDOW, BIN = 1.0, 0.02
 FORECAST = 5
 """Bins at the end of a window that a forecast hides."""
 
-BASELINES: tuple[type[Baseline], ...] = (MeanRate, ReducedRank)
+BASELINES: tuple[type[Baseline], ...] = (MeanRate, Shrinkage, RidgeAr, ReducedRank)
 """Those that need no trials: windows lie anywhere."""
 
 _HELD_OUT = 0.1
@@ -206,7 +206,8 @@ def predict_windows(
 ) -> Iterator[Predicted]:
     """Predict what tests hide in some windows: models, baselines, and the oracle if there is one.
 
-    Baselines are fitted on the training windows, and chosen by those for validation.
+    Baselines are fitted on the training windows, and chosen by those for validation. They know no
+    slow levels: the windows for test stand apart from those for training.
     """
     progress(0.0, "scoring")
     for which in models.values():
@@ -218,7 +219,9 @@ def predict_windows(
     fitting = 0.5 if kinds else 0.0
     for i, kind in enumerate(kinds):
         report = part(progress, fitting * i / len(kinds), fitting * (i + 1) / len(kinds))
-        predictors[kind.name] = _of_baseline(kind.fit(session, split, report), windows)
+        predictors[kind.name] = _of_baseline(
+            kind.fit(session, split, report, slow_levels=False), windows
+        )
     scoring = part(progress, fitting, 1.0)
     truth = session.rates
     if truth is not None:

@@ -19,7 +19,7 @@ from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording.session import Session, Split
 from napari_mtm.recording.slow import SlowLevels
 from napari_mtm.scoring import horizon
-from napari_mtm.scoring.baselines import BASELINES, Baseline
+from napari_mtm.scoring.baselines import BASELINES, Baseline, SlowRate
 from napari_mtm.scoring.brain_wide_bench import (
     BENCH,
     TESTS,
@@ -279,6 +279,7 @@ def evaluate(
     others: Mapping[str, Model] | None = None,
     baselines: bool = True,
     quick: bool = False,
+    slow_levels: bool = True,
     published_decoding: bool = False,
     protocol: Protocol = "paper",
     resamples: int = 1000,
@@ -298,11 +299,15 @@ def evaluate(
     others
         Models to score beside it, by name, such as one trained with temporal masking.
     baselines
-        Whether to fit mean rates, condition PSTHs and reduced-rank regression on the
+        Whether to fit the baselines, from mean rates to reduced-rank regression, on the
         training trials and score them too.
     quick
         Hold out groups of about 5% of the units at once, in twenty passes: far cheaper
         than a pass per unit, not exact, and marked as quick.
+    slow_levels
+        Whether baselines know each unit's slow level, from the training trials around the one
+        that is predicted. Without it there is no slow rate. BrainWideBench has none: its test
+        windows stand apart.
     published_decoding
         Decode as the paper does: from flattened log rates, by logistic and ridge
         regression.
@@ -346,6 +351,7 @@ def evaluate(
         others=others or {},
         baselines=baselines,
         quick=quick,
+        slow_levels=slow_levels,
         progress=part(progress, 0.0, 0.3),
     )
     levels, _ = SlowLevels.of(session, split.train).at(chosen)
@@ -466,6 +472,7 @@ def _predictors(
     others: Mapping[str, Model],
     baselines: bool,
     quick: bool,
+    slow_levels: bool,
     progress: Progress,
 ) -> dict[str, _Predictor]:
     """Return what is to be scored, in the order in which it is shown."""
@@ -473,11 +480,21 @@ def _predictors(
     def of_model(which: Model) -> _Predictor:
         return _Predictor(
             lambda score, progress: held_out_rates(
-                which, session, score, trials, quick=quick, progress=progress
+                which,
+                session,
+                score,
+                trials,
+                quick=quick,
+                slow_levels=slow_levels,
+                progress=progress,
             ),
             lambda hidden: np.exp(
                 which.predict(
-                    session.counts[trials], hidden, task="causal", session=session, trials=trials
+                    session.counts[trials],
+                    hidden,
+                    task="causal",
+                    session=session,
+                    trials=trials if slow_levels else None,
                 )
             ),
         )
@@ -485,9 +502,11 @@ def _predictors(
     found = {"model": of_model(model)}
     found |= {name: of_model(other) for name, other in others.items()}
     if baselines:
-        for i, kind in enumerate(BASELINES):
-            report = part(progress, i / len(BASELINES), (i + 1) / len(BASELINES))
-            found[kind.name] = _of_baseline(kind.fit(session, split, report), trials)
+        kinds = [kind for kind in BASELINES if slow_levels or kind is not SlowRate]
+        for i, kind in enumerate(kinds):
+            report = part(progress, i / len(kinds), (i + 1) / len(kinds))
+            fitted = kind.fit(session, split, report, slow_levels)
+            found[kind.name] = _of_baseline(fitted, trials)
     if session.rates is not None:
         truth = session.rates[trials]
         found["oracle"] = _Predictor(lambda _score, _progress: truth, lambda _hidden: truth)

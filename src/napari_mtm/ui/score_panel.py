@@ -9,7 +9,13 @@ from napari_mtm.ui.jobs import Jobs
 from napari_mtm.ui.parts import button, let_be_cut, text
 from napari_mtm.ui.score_table import Row, score_table, trial_row, whole_row
 
-_BASELINES = {"psth": "condition PSTH", "reduced-rank": "reduced rank"}
+_BASELINES = {
+    "psth": "condition PSTH",
+    "reduced-rank": "reduced rank",
+    "slow-rate": "slow rate",
+    "shrinkage": "level so far",
+    "ridge-ar": "own past",
+}
 _LINES = 3
 
 
@@ -35,8 +41,10 @@ class ScorePanel(QGroupBox):
         for name, words in _BASELINES.items():
             self.baseline.addItem(words, name)
         self.baseline.setToolTip(
-            "What the model's score is shown beside: averages of trials of the same kind, or a\n"
-            "reduced-rank regression on what is visible"
+            "What the model's score is shown beside: averages of trials of the same kind; a\n"
+            "reduced-rank regression on what is visible; each unit's level in the trials around.\n"
+            "For forecasts: its level in the visible part of the trial, and a regression on its\n"
+            "own past"
         )
         self.score_button = button("score", "Score", "")
         self.fitting = text("fitting")

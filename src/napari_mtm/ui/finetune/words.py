@@ -32,6 +32,14 @@ NAMES: Mapping[str, str] = {
 }
 """How tasks are called, by the kind of mask."""
 
+_BASELINES: Mapping[str, str] = {
+    "slow-rate": "slow rate",
+    "psth": "PSTH",
+    "shrinkage": "level so far",
+    "ridge-ar": "own past",
+    "reduced-rank": "low rank",
+}
+
 _CELL = "padding-right: 5px; white-space: nowrap"
 
 
@@ -141,10 +149,10 @@ def comparison_words(comparison: "Comparison") -> str:
 
 
 def _best_baseline(found: "Mapping[str, Interval]") -> str:
-    """Write the better of the two baselines, and which it is."""
+    """Write the best of the baselines, and which it is."""
     known = {
         words: found[name]
-        for name, words in (("psth", "PSTH"), ("reduced-rank", "low rank"))
+        for name, words in _BASELINES.items()
         if name in found and found[name].value is not None
     }
     if not known:
