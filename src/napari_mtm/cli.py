@@ -288,7 +288,7 @@ def _add_models(add: _Add) -> None:
     sub.add_argument(
         "--no-slow-levels",
         action="store_true",
-        help="baselines do not know how each unit's level drifts over the session",
+        help="neither models nor baselines know how each unit's level drifts over the session",
     )
     sub.add_argument(
         "--published-decoding",

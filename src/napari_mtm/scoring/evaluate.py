@@ -305,8 +305,8 @@ def evaluate(
         Hold out groups of about 5% of the units at once, in twenty passes: far cheaper
         than a pass per unit, not exact, and marked as quick.
     slow_levels
-        Whether baselines know each unit's slow level, from the training trials around the one
-        that is predicted. Without it there is no slow rate. BrainWideBench has none: its test
+        Whether models and baselines know each unit's slow level, from the training trials
+        around the one that is predicted. Without it there is no slow rate. BrainWideBench has none: its test
         windows stand apart.
     published_decoding
         Decode as the paper does: from flattened log rates, by logistic and ridge
