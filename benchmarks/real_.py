@@ -17,7 +17,8 @@ FOLDER = Path(__file__).parents[2] / "shared" / "data" / "real" / "steinmetz"
 SESSIONS = ("session03*", "session07*", "session11*")
 """One of each animal, those with the fewest units."""
 
-STEPS = 400
+STEPS = 800
+_PROCESSES = 2
 _OURS, _THEIRS = "default", "reduced-rank"
 
 
@@ -29,7 +30,7 @@ def run() -> Results:
     study = Study({_OURS: REAL.arms[_OURS]}, (_THEIRS,))
     scale = replace(REAL_FULL, seeds=1, steps=STEPS)
     with tempfile.TemporaryDirectory() as out:
-        found = compare([Fold(sessions, [])], study, scale, Path(out))
+        found = compare([Fold(sessions, [])], study, scale, Path(out), workers=_PROCESSES)
     results: Results = {}
     for score in SCORES:
         differences = [

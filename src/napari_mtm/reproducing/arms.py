@@ -84,7 +84,6 @@ QUICK = SimulatedScale(
 REAL_FULL = Scale(
     steps=1000,
     paper_steps=2000,
-    rate=1e-3,
     width=DefaultSizes().width,
     layers=DefaultSizes().layers,
     quick=True,
