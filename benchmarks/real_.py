@@ -1,16 +1,15 @@
 """Our network against reduced-rank regression, on real sessions that lie beside the checkout."""
 
+import statistics
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from benchmarks.report import Result, Results
 from napari_mtm.masking.tasks import SCORES
 from napari_mtm.reproducing.arms import REAL, REAL_FULL, Study
 from napari_mtm.reproducing.study import Fold, compare
-from napari_mtm.reproducing.tables import of_arm, pairs
+from napari_mtm.reproducing.tables import Claim, of_arm, paired
 from tools.steinmetz_sessions import read_session
 
 FOLDER = Path(__file__).parents[2] / "shared" / "data" / "real" / "steinmetz"
@@ -33,12 +32,8 @@ def run() -> Results:
         found = compare([Fold(sessions, [])], study, scale, Path(out), workers=_PROCESSES)
     results: Results = {}
     for score in SCORES:
-        differences = [
-            ours - theirs for theirs, ours in pairs(found, _THEIRS, _OURS, score).values()
-        ]
-        theirs = list(of_arm(found, _THEIRS, score).values())
-        results[f"default_minus_reduced_rank_{score}"] = Result(
-            float(np.mean(differences)), "bits/spike", float(np.mean(theirs))
-        )
-    mean = float(np.mean([result.value for result in results.values()]))
+        difference = statistics.fmean(paired(found, Claim("", _OURS, _THEIRS), score).values())
+        theirs = statistics.fmean(of_arm(found, _THEIRS, score).values())
+        results[f"default_minus_reduced_rank_{score}"] = Result(difference, "bits/spike", theirs)
+    mean = statistics.fmean(result.value for result in results.values())
     return {"default_minus_reduced_rank": Result(mean, "bits/spike"), **results}
