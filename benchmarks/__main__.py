@@ -20,6 +20,7 @@ NAMES = {
     "live": "from the end of a stroke to the new picture, against the network and napari alone",
     "live-while-training": "the same while the open session is fine-tuned, against a pause of it",
     "loo": "leave-one-out scoring, against the bare transformer",
+    "real": "our network on real sessions, against reduced-rank regression",
 }
 
 
@@ -38,6 +39,8 @@ def main() -> None:
         results = import_module(f"benchmarks.{options.name.replace('-', '_')}_").run()
     except ModuleNotFoundError as error:
         parser.exit(2, f"benchmarks: {options.name} needs {error.name}, which is not installed\n")
+    except FileNotFoundError as error:
+        parser.exit(2, f"benchmarks: {options.name} needs {error.filename}, which is not there\n")
     write(options.name, results, options.json)
 
 

@@ -29,6 +29,7 @@ from napari_mtm import (
 from napari_mtm.__main__ import main as program
 from napari_mtm.cli import main
 from napari_mtm.model.network import DefaultSizes
+from napari_mtm.reproducing.arms import Arm, Scale, Study
 from napari_mtm.training.run import Run
 from tests.conftest import trials
 from tests.recording.alyx import EID, serving
@@ -171,11 +172,13 @@ def test_cache_lists_and_clears(own_cache, sample_path, capsys):
         (["simulate", "--out", "{tmp}/D", "--seed", "9" * 30], "seed"),
         (["simulate", "--out", "{tmp}/" + "x" * 300], "Cannot write"),
         (["reproduce", "--out", __file__], "cannot be a folder: File exists"),
+        (["reproduce", "--out", "{tmp}/x", "--stores", "{tmp}"], "no prepared sessions (*.mtm)"),
+        (["reproduce", "--out", "{tmp}/x", "--stores", __file__], "is not a prepared session"),
         (["import-published", "/dev/zero", "--out", "{tmp}/x"], "a device or a pipe"),
         (["evaluate", "--model", "/dev/zero", "--session", "sample"], "a device or a pipe"),
         (["evaluate", "--model", "sample", "--session", "sample", "--device", "meta"], "use meta"),
     ],
-    ids=range(22),
+    ids=range(24),
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, message, capsys, tmp_path):
     assert main([a.format(tmp=tmp_path) for a in arguments]) == 2
@@ -186,7 +189,15 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, message, capsys, t
     assert captured.out == ""
 
 
-@pytest.mark.parametrize("arguments", [["prepare"], ["fly"], ["simulate", "--animals", "many"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["prepare"],
+        ["fly"],
+        ["simulate", "--animals", "many"],
+        ["reproduce", "--out", "x", "--one", "x", "--stores", "x"],
+    ],
+)
 def test_wrong_arguments_are_one_line(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
@@ -637,3 +648,25 @@ def test_prepare_a_list(alyx, monkeypatch, capsys, tmp_path, alf):
     assert told.out.count("does not have what was asked for (404)") == 5
     assert "MOUSE 2024-02-03 002" in told.out.splitlines()[0]
     assert "5 of 6 sessions could not be prepared" in told.err
+
+
+def test_reproduce_leaves_one_animal_of_prepared_sessions_out(
+    simulated, capsys, tmp_path, monkeypatch
+):
+    stores, out = tmp_path / "stores", tmp_path / "out"
+    stores.mkdir()
+    assert main(["prepare", str(simulated), "--out", str(stores)]) == 0
+    study = Study({"default": Arm()}, ("mean-rate",))
+    monkeypatch.setattr("napari_mtm.reproducing.real.REAL", study)
+    tiny = Scale(steps=2, width=16, layers=1, quick=True)
+    monkeypatch.setattr("napari_mtm.reproducing.arms.REAL_QUICK", tiny)
+    capsys.readouterr()
+    options = ["--quick", "--seeds", "2", "--device", "cpu", "--out", str(out)]
+    assert main(["reproduce", "--stores", str(stores), *options]) == 0
+    shown = capsys.readouterr().out
+    page = out / "results-real.md"
+    assert shown.rstrip().endswith(str(page))
+    assert "2 sessions of 2 animals (SIM001-000 1, SIM001-001 1)" in page.read_text()
+    results = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    found = sorted((r["arm"], r["seed"]) for r in results)
+    assert found == 2 * [("default", 0)] + 2 * [("default", 1)] + 2 * [("mean-rate", 0)]

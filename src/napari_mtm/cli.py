@@ -250,12 +250,21 @@ def _add_models(add: _Add) -> None:
 
     sub = add("reproduce", _reproduce, "the paper's comparisons as one table, with intervals")
     sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the study")
-    sub.add_argument(
+    data = sub.add_mutually_exclusive_group()
+    data.add_argument(
         "--one",
         metavar="ONE",
         help="ONE cache folder or Alyx address with the paper's sessions; else simulated",
     )
+    data.add_argument(
+        "--stores",
+        nargs="+",
+        metavar="STORE",
+        help="prepared sessions, or folders of them, of two animals or more: each animal is left "
+        "out in turn",
+    )
     sub.add_argument("--quick", action="store_true", help="a small study, in minutes")
+    sub.add_argument("--seeds", type=int, metavar="N", help="trainings of each model; default 3")
     sub.add_argument(
         "--workers", type=int, default=1, metavar="N", help="processes that share the work"
     )
@@ -704,20 +713,27 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _reproduce(options: argparse.Namespace) -> None:
+    from napari_mtm.reproducing.arms import FULL, QUICK, REAL_FULL, REAL_QUICK
+    from napari_mtm.reproducing.real import reproduce_real
+    from napari_mtm.reproducing.real_page import PAGE
     from napari_mtm.reproducing.reproduce import reproduce
-    from napari_mtm.reproducing.study import FULL, QUICK
 
+    seeds = {} if options.seeds is None else {"seeds": max(options.seeds, 1)}
     with bar("reproducing") as progress:
-        text = reproduce(
-            options.out,
-            scale=QUICK if options.quick else FULL,
-            one=options.one,
-            device=options.device,
-            workers=max(options.workers, 1),
-            progress=progress,
-        )
+        shared = {
+            "device": options.device,
+            "workers": max(options.workers, 1),
+            "progress": progress,
+        }
+        if options.stores:
+            scale = replace(REAL_QUICK if options.quick else REAL_FULL, **seeds)
+            text, page = reproduce_real(options.stores, options.out, scale=scale, **shared), PAGE
+        else:
+            simulated = replace(QUICK if options.quick else FULL, **seeds)
+            text = reproduce(options.out, scale=simulated, one=options.one, **shared)
+            page = "results.md"
     print(text)
-    print(options.out / "results.md")
+    print(options.out / page)
 
 
 def _import_published(options: argparse.Namespace) -> None:

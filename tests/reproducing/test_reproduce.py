@@ -17,8 +17,8 @@ import pytest
 from napari_mtm.errors import SourceError, TrainingError
 from napari_mtm.recording.simulation.animal import Recipe
 from napari_mtm.recording.simulation.cache_writer import simulate
+from napari_mtm.reproducing.arms import QUICK, SIMULATED
 from napari_mtm.reproducing.reproduce import paper_sessions, reproduce
-from napari_mtm.reproducing.study import QUICK, REFERENCES, TRAINED
 
 TINY = replace(
     QUICK,
@@ -36,18 +36,19 @@ TINY = replace(
 
 def test_a_study_goes_on_where_it_was(tmp_path: Path) -> None:
     text = reproduce(tmp_path, scale=TINY, device="cpu")
-    for arm in (*TRAINED, *REFERENCES):
+    arms = (*SIMULATED.arms, *SIMULATED.references)
+    for arm in arms:
         assert f"| {arm} |" in text
     path = tmp_path / "results.jsonl"
     lines = path.read_text().splitlines()
-    assert len(lines) == len(TRAINED) + len(REFERENCES)
+    assert len(lines) == len(arms)
     path.write_text("\n".join(lines[:-1]) + "\n" + lines[-1][:20])
     told: list[str] = []
     again = reproduce(
         tmp_path, scale=TINY, device="cpu", progress=lambda _, message: told.append(message)
     )
     assert again == text
-    assert told[-1] == "compared 1 of 1"
+    assert told[-1] == "1 of 1 done"
     assert len(path.read_text().splitlines()) == len(lines)
     with pytest.raises(TrainingError, match="another scale"):
         reproduce(tmp_path, scale=replace(TINY, steps=5), device="cpu")
@@ -72,7 +73,7 @@ from dataclasses import replace
 from napari_mtm.reproducing.reproduce import reproduce
 from tests.reproducing.test_reproduce import TINY
 if __name__ == "__main__":
-    endless = replace(TINY, pretraining_steps=1_000_000)
+    endless = replace(TINY, steps=1_000_000, paper_steps=1_000_000)
     reproduce(sys.argv[1], scale=endless, device="cpu", workers=2)
 """
 
@@ -85,7 +86,9 @@ def test_who_ends_a_study_leaves_no_process(tmp_path: Path, number: signal.Signa
     root = str(Path(__file__).parents[2])
     program = subprocess.Popen([sys.executable, script, out], env=os.environ | {"PYTHONPATH": root})
     try:
-        while not list(out.glob("pretrained-*/run.json")):
+        found = out / "results.jsonl"
+        references = len(SIMULATED.references)  # come first; what is begun then never ends
+        while not found.exists() or len(found.read_text().splitlines()) < references:
             time.sleep(0.05)
             assert program.poll() is None
         children = psutil.Process(program.pid).children(recursive=True)

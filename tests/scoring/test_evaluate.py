@@ -314,9 +314,7 @@ def test_the_horizon_is_that_of_forecasts(evaluation, session, model, predicted)
     hidden = np.zeros(session.counts.shape[1:], bool)
     hidden[12:] = True
     early = np.exp(
-        model.predict(
-            session.counts[test], hidden, task="causal", session=session, trials=test
-        )
+        model.predict(session.counts[test], hidden, task="causal", session=session, trials=test)
     )
     for start, first, rates in (
         (-0.22, 14, predicted["forward"]["model"]),

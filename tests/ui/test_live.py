@@ -121,6 +121,9 @@ class Fake:
         self.rate, self.gate, self.error = rate, Gate(), None
         self.asked: list[tuple] = []
 
+    def check(self, session):
+        self.grid.check_width(session)
+
     def reconstruct(self, session, mask, trials, *, task=None, decode=True):
         self.gate()
         if self.error is not None:
@@ -508,7 +511,11 @@ def test_further_behaviour_is_decoded_and_the_answer_stands(live, coordinator, u
 
 def misfit(sample) -> Session:
     return Session.from_counts(
-        np.ones((5, 30, 4)), ["CA1", "CA1", "LP", "LP"], id="misfit", trials=None
+        np.ones((5, 30, 4)),
+        ["CA1", "CA1", "LP", "LP"],
+        id="misfit",
+        trials=None,
+        bin_size=0.05,
     )
 
 

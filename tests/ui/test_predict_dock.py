@@ -459,7 +459,7 @@ def test_a_choice_that_cannot_be_loaded_is_none(asked, coordinator, sample, tmp_
 
 def test_a_session_that_the_model_does_not_fit(asked, coordinator, viewer):
     counts = np.ones((30, 7, 5), np.uint8)
-    coordinator.show(Session.from_counts(counts, ["CA1"] * 5))
+    coordinator.show(Session.from_counts(counts, ["CA1"] * 5, bin_size=0.05))
     until(lambda: "bins" in asked.model_panel.status.text())
     assert coordinator.cells.shown == ()
     click(asked.hide_panel.invert_button)

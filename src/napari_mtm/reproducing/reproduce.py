@@ -11,8 +11,9 @@ from napari_mtm.recording.servers import LoginNeeded
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.simulation.animal import Recipe
 from napari_mtm.recording.simulation.cache_writer import simulate
+from napari_mtm.reproducing.arms import FULL, SIMULATED, SimulatedScale
 from napari_mtm.reproducing.page import write_page
-from napari_mtm.reproducing.study import FULL, Scale, compare
+from napari_mtm.reproducing.study import Fold, compare
 
 SEED = 2000
 """Of the first simulated animal; those that are held out come first."""
@@ -21,7 +22,7 @@ SEED = 2000
 def reproduce(
     out: str | Path,
     *,
-    scale: Scale = FULL,
+    scale: SimulatedScale = FULL,
     one: str | Path | None = None,
     device: str | None = None,
     workers: int = 1,
@@ -45,8 +46,8 @@ def reproduce(
         held_out, others = _paper(one, told)
         data = f"{len(held_out)} of the paper's held-out sessions, and {len(others)} others."
     results = compare(
-        held_out,
-        others,
+        [Fold(held_out, others)],
+        SIMULATED,
         scale,
         out,
         device=device,
@@ -56,7 +57,9 @@ def reproduce(
     return write_page(results, scale, out, data)
 
 
-def _simulated(out: Path, scale: Scale, progress: Progress) -> tuple[list[Session], list[Session]]:
+def _simulated(
+    out: Path, scale: SimulatedScale, progress: Progress
+) -> tuple[list[Session], list[Session]]:
     cache = out / "animals"
     n = scale.animals + scale.pretraining
     if not cache.exists():

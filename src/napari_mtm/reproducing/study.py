@@ -1,11 +1,12 @@
-"""What is compared with what, and how each result comes about."""
+"""How each result of a study comes about, and how what was worked out is kept."""
 
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import TypeVar
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -16,214 +17,183 @@ from napari_mtm.files import new_folder, replacing
 from napari_mtm.masking.tasks import SCORES, Score
 from napari_mtm.metrics import tally
 from napari_mtm.model.model import Model, new_model
-from napari_mtm.model.network import DefaultSizes, PublishedSizes
 from napari_mtm.processes import Death, share
-from napari_mtm.progress import Progress, part, silent
-from napari_mtm.recording.session import Session
+from napari_mtm.progress import Progress, silent
+from napari_mtm.recording.session import Session, Split
 from napari_mtm.records import dump, read, read_lines, write
-from napari_mtm.scoring.baselines import ReducedRank
+from napari_mtm.reproducing.arms import FEW, REFERENCES, Arm, Reference, Scale, Study, spread
+from napari_mtm.scoring.decoding import decode_session
 from napari_mtm.scoring.held_out import held_out_rates, scored_entries
 from napari_mtm.training.finetuning import with_session
 from napari_mtm.training.loop import begin, steps_of
-from napari_mtm.training.objective import Objective
 from napari_mtm.training.pretraining import pretrain
 from napari_mtm.training.run import Run
 from napari_mtm.training.settings import Settings
 from napari_mtm.training.trainer import Lesson, Trainer
 from napari_mtm.training.validation import Exam, calibrate, validate
 
-Trained = Literal[
-    "temporal",
-    "mtm",
-    "mtm, as many steps as ours",
-    "mtm, no prompt",
-    "default",
-    "default, pretrained on 2",
-    "default, pretrained",
-    "default, pretrained, a third of the steps",
-    "default, few trials",
-    "default, pretrained, few trials",
-]
-Reference = Literal["reduced-rank", "oracle"]
-Arm = Trained | Reference
-
-TRAINED: tuple[Trained, ...] = get_args(Trained)
-REFERENCES: tuple[Reference, ...] = get_args(Reference)
-
-ONCE: tuple[Trained, ...] = ("mtm, no prompt", "default, pretrained on 2")
-"""Arms that are trained with one seed, to save time for those with more."""
-
 _LOOKS = 12
-
-FEW = 40
-"""Training trials where they are few, which are learnt by heart in a third of the steps."""
+"""How often a training is validated, to keep its best weights."""
 
 
 @dataclass(frozen=True)
-class Scale:
-    """How much of everything.
+class Fold:
+    """Sessions that are held out together, and those of other animals, to pretrain on.
 
-    Attributes
-    ----------
-    animals, pretraining
-        Simulated animals that are held out, and that are pretrained on.
-    units, trials
-        Of each simulated animal.
-    seeds
-        Trainings of each model on each held-out animal, but of those in `ONCE`.
-    steps, paper_steps, pretraining_steps
-        Of each training of our network on a held-out animal, of the paper's, which needs
-        more, and of pretraining. Of the first two the weights are kept that do best on the
-        validation trials, looked at `_LOOKS` times.
-    rate
-        Learning rate of the paper's models, whose own is made for many more steps.
-    width, layers
-        Of all networks.
-    quick
-        Whether units are held out in groups, which is not exact.
-
+    `name` tells folds of one study apart.
     """
 
-    animals: int = 4
-    pretraining: int = 8
-    units: int = 120
-    trials: int = 250
-    seeds: int = 3
-    steps: int = 2500
-    paper_steps: int = 5000
-    pretraining_steps: int = 3000
-    rate: float = 2e-3
-    width: int = 64
-    layers: int = 2
-    quick: bool = False
+    held_out: Sequence[Session]
+    others: Sequence[Session]
+    name: str = ""
 
-
-FULL = Scale()
-QUICK = Scale(
-    animals=2,
-    pretraining=3,
-    units=60,
-    trials=150,
-    seeds=1,
-    steps=400,
-    paper_steps=400,
-    pretraining_steps=800,
-    quick=True,
-)
+    def pretrained_on(self, arm: Arm) -> Sequence[Session]:
+        """Return the sessions that an arm is pretrained on."""
+        return self.others[: arm.others]
 
 
 @dataclass(frozen=True)
 class Result:
-    """Scores of one arm on one animal, in bits per spike by test.
+    """Scores of one arm on one session, in bits per spike by test.
 
     `bps` is as published, `pooled` over units, `regions` the latter by region. `curve` is
     the mean over tasks of the validation scores, by the step at which it was looked at.
+    `readouts` is what is decoded of behaviour: `accuracy` and `chance`, or `r2`.
     """
 
-    arm: Arm
-    animal: str
+    arm: str
+    session: str
     seed: int
     bps: Mapping[Score, float]
     pooled: Mapping[Score, float]
     regions: Mapping[str, Mapping[Score, float]]
     curve: Mapping[str, float] = field(default_factory=dict)
+    readouts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What a study has one result for."""
+        return self.arm, self.session, self.seed
 
 
 @dataclass(frozen=True)
 class _Pretraining:
-    """A model to be taught on other animals, once for each seed."""
+    """A model to be taught on other animals."""
 
+    arm: Arm
     others: Sequence[Session]
     seed: int
     scale: Scale
-    out: Path
+    folder: Path
     device: str | None
 
     def work(self) -> None:
-        """Do it, unless it was done."""
-        folder = pretrained_folder(self.out, len(self.others), self.seed)
-        if Run.is_in(folder) and Run(folder).status.state == "finished":
-            return
-        sizes = default_sizes(self.others[0].n_bins, self.scale)
-        settings = Settings(steps=self.scale.pretraining_steps, seed=self.seed, check_every=0)
         pretrain(
-            self.others, folder, sizes=sizes, settings=settings, resume=True, device=self.device
+            self.others,
+            self.folder,
+            preset=self.arm.preset,
+            sizes=self.arm.sizes(self.others[0].n_bins, self.scale),
+            settings=self.arm.pretraining(self.scale, self.seed),
+            resume=True,
+            device=self.device,
         )
 
 
 @dataclass(frozen=True)
-class _Comparison:
-    """One arm on one held-out animal."""
+class _Training:
+    """An arm to be trained and scored on a session; `start` is the run of its pretraining."""
 
+    name: str
     arm: Arm
     session: Session
     seed: int
-    n_others: int
     scale: Scale
-    out: Path
+    start: Path | None
     device: str | None
 
-    def work(self) -> Result | None:
-        """Return the result, None where the arm does not exist for the animal."""
-        session, test = self.session, self.session.split().test
-        if self.arm == "oracle":
-            truth = session.rates
-            return None if truth is None else self._scored(lambda _: truth[test])
-        if self.arm == "reduced-rank":
-            fitted = ReducedRank.fit(session, session.split())
-            return self._scored(lambda score: fitted.rates(score, test))
-        model, curve = self._trained()
-        quick = self.scale.quick
-        found = self._scored(lambda score: held_out_rates(model, session, score, test, quick=quick))
-        return replace(found, curve=curve)
-
-    def _trained(self) -> tuple[Model, dict[str, float]]:
-        arm, session, seed, scale = self.arm, self.session, self.seed, self.scale
-        trials = session.split().train
-        if arm.endswith("few trials"):
-            trials = trials[:FEW]
-        lesson = Lesson(session, trials)
-        if arm == "temporal" or arm.startswith("mtm"):
-            prompts = arm not in ("temporal", "mtm, no prompt")
-            sizes = published_sizes(session.n_bins, scale, prompts=prompts)
-            objective = Objective.published("temporal" if arm == "temporal" else "mtm")
-            steps = scale.steps if arm.endswith("as ours") else scale.paper_steps
-            settings = Settings.published(objective, steps=steps, rate=scale.rate)
-            settings = replace(settings, seed=seed)
-            model = new_model(session, "published", sizes=sizes, seed=seed, device=self.device)
+    def work(self) -> Result:
+        arm, session, quick = self.arm, self.session, self.scale.quick
+        split = _split(session, few=arm.few)
+        lesson = Lesson(session, split.train)
+        if self.start is not None:
+            pretrained = Run(self.start).model("last", device=self.device)
+            model = with_session(pretrained, lesson, self.seed)
         else:
-            short = arm.endswith(("few trials", "a third of the steps"))
-            steps = scale.steps // 3 if short else scale.steps
-            settings = Settings(steps=steps, seed=seed)
-            if arm.startswith("default, pretrained"):
-                n = min(2, self.n_others) if arm.endswith("on 2") else self.n_others
-                run = Run(pretrained_folder(self.out, n, seed))
-                model = with_session(run.model("last", device=self.device), lesson, seed)
-            else:
-                own = default_sizes(session.n_bins, scale)
-                model = new_model(session, sizes=own, seed=seed, device=self.device)
-        return model, _train_to_the_best(model, lesson, settings)
+            sizes = arm.sizes(session.n_bins, self.scale)
+            model = new_model(session, arm.preset, sizes=sizes, seed=self.seed, device=self.device)
+        curve = _train_to_the_best(model, lesson, arm.settings(self.scale, self.seed))
+        found = _scored(
+            (self.name, session, self.seed),
+            lambda score: held_out_rates(model, session, score, split.test, quick=quick),
+        )
+        decoded = decode_session(model, session, split, split.test)
+        return replace(found, curve=curve, readouts=_known(decoded))
 
-    def _scored(self, rates: Callable[[Score], npt.NDArray[np.float32]]) -> Result:
+
+@dataclass(frozen=True)
+class _Measuring:
+    """A reference to be scored on a session."""
+
+    name: str
+    reference: Reference
+    session: Session
+
+    def work(self) -> Result | None:
+        """Return the result, None where true rates are not known."""
         session = self.session
-        counts = session.counts[session.split().test]
-        bps: dict[Score, float] = {}
-        pooled: dict[Score, float] = {}
-        regions: dict[str, dict[Score, float]] = {region.name: {} for region in session.regions}
-        for score in SCORES:
-            counted = tally(counts, rates(score), scored_entries(session, score))
-            _keep(bps, score, counted.mean_bits_per_spike())
-            _keep(pooled, score, counted.pooled_bits_per_spike())
-            for region in session.regions:
-                units = np.arange(session.n_units)[region.units]
-                _keep(regions[region.name], score, counted.units(units).pooled_bits_per_spike())
-        return Result(self.arm, session.id, self.seed, bps, pooled, regions)
+        split = _split(session, few=self.reference.few)
+        if self.reference.baseline is not None:
+            fitted = self.reference.baseline.fit(session, split)
+            return _scored((self.name, session, 0), lambda score: fitted.rates(score, split.test))
+        if session.rates is None:
+            return None
+        truth = session.rates[split.test]
+        return _scored((self.name, session, 0), lambda _: truth)
 
 
-def _keep(scores: dict[Score, float], score: Score, value: npt.ArrayLike) -> None:
+_Job = _Pretraining | _Training | _Measuring
+
+
+def _split(session: Session, *, few: bool) -> Split:
+    split = session.split()
+    return replace(split, train=spread(split.train, FEW)) if few else split
+
+
+def _scored(
+    what: tuple[str, Session, int], rates: Callable[[Score], npt.NDArray[np.float32]]
+) -> Result:
+    """Score the rates of an arm on a session's test trials."""
+    arm, session, seed = what
+    counts = session.counts[session.split().test]
+    bps: dict[Score, float] = {}
+    pooled: dict[Score, float] = {}
+    regions: dict[str, dict[Score, float]] = {region.name: {} for region in session.regions}
+    for score in SCORES:
+        counted = tally(counts, rates(score), scored_entries(session, score))
+        _keep(bps, score, counted.mean_bits_per_spike())
+        _keep(pooled, score, counted.pooled_bits_per_spike())
+        for region in session.regions:
+            units = np.arange(session.n_units)[region.units]
+            _keep(regions[region.name], score, counted.units(units).pooled_bits_per_spike())
+    return Result(arm, session.id, seed, bps, pooled, regions)
+
+
+_Name = TypeVar("_Name", bound=str)
+
+
+def _keep(scores: dict[_Name, float], name: _Name, value: npt.ArrayLike) -> None:
     """Keep a score that has a value: where nothing fired, there is none."""
     if np.isfinite(value):
-        scores[score] = round(float(np.asarray(value)), 5)
+        scores[name] = round(float(np.asarray(value)), 5)
+
+
+def _known(readouts: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """What is decoded of behaviour, as far as it has values."""
+    found: dict[str, dict[str, float]] = {name: {} for name in readouts}
+    for name, scores in readouts.items():
+        for score, value in scores.items():
+            _keep(found[name], score, value)
+    return found
 
 
 def _train_to_the_best(model: Model, lesson: Lesson, settings: Settings) -> dict[str, float]:
@@ -253,8 +223,8 @@ def _train_to_the_best(model: Model, lesson: Lesson, settings: Settings) -> dict
 
 
 def compare(
-    held_out: Sequence[Session],
-    others: Sequence[Session],
+    folds: Sequence[Fold],
+    study: Study,
     scale: Scale,
     out: Path,
     *,
@@ -264,29 +234,18 @@ def compare(
 ) -> list[Result]:
     """Work out every result that `out` does not hold yet; return all.
 
-    `others` are pretrained on, none of them held out. With several `workers`, that many
-    processes share the work.
+    With several `workers`, that many processes share the work.
     """
     new_folder(out)
-    _record(scale, out / "scale.json")
+    _hold_to(scale, out / "scale.json", "of another scale")
+    _hold_to(_Sessions.of(folds), out / "sessions.json", "of other sessions")
     path = out / "results.jsonl"
     found = _read(path)
     with replacing(path) as whole:  # without a line that was cut off or damaged
         whole.write(b"".join(dump(result) + b"\n" for result in found))
-    done = {(r.arm, r.animal, r.seed) for r in found}
-    first = [
-        _Pretraining(some, seed, scale, out, device)
-        for seed in range(scale.seeds)
-        for some in ([others, others[:2]] if len(others) > 2 and seed == 0 else [others])
-    ]
-    for _ in _all_done(first, workers, part(progress, 0.0, 0.2), "pretrained"):
-        pass
-    second = [
-        _Comparison(arm, session, seed, len(others), scale, out, device)
-        for arm, session, seed in _asked(held_out, scale)
-        if (arm, session.id, seed) not in done
-    ]
-    for result in _all_done(second, workers, part(progress, 0.2, 1.0), "compared"):
+    done = {result.key for result in found}
+    jobs = list(_jobs(folds, study, scale, out, device, done))
+    for result in _all_done(jobs, workers, progress):
         if result is not None:
             try:
                 with path.open("ab") as file:
@@ -297,92 +256,117 @@ def compare(
     return found
 
 
-def _asked(held_out: Sequence[Session], scale: Scale) -> Iterator[tuple[Arm, Session, int]]:
-    """All animals with one seed before the next: a study that is cut short has all animals."""
-    for session in held_out:
-        for reference in REFERENCES:
-            yield reference, session, 0
+def _jobs(
+    folds: Sequence[Fold],
+    study: Study,
+    scale: Scale,
+    out: Path,
+    device: str | None,
+    done: set[tuple[str, str, int]],
+) -> Iterator[_Job]:
+    """Yield what is left to do, each pretraining before what needs it.
+
+    All sessions with one seed come before the next: a study that is cut short has all sessions.
+    """
+    for name in study.references:
+        for fold in folds:
+            for session in fold.held_out:
+                if (name, session.id, 0) not in done:
+                    yield _Measuring(name, REFERENCES[name], session)
+    pretrained: set[Path] = set()
+    for name, arm, fold, session, seed in _trainings(folds, study, scale):
+        if (name, session.id, seed) in done:
+            continue
+        others = fold.pretrained_on(arm)
+        start = pretrained_folder(out, fold, arm, seed) if others else None
+        if start is not None and start not in pretrained:
+            pretrained.add(start)
+            if not (Run.is_in(start) and Run(start).status.state == "finished"):
+                yield _Pretraining(arm, others, seed, scale, start, device)
+        yield _Training(name, arm, session, seed, scale, start, device)
+
+
+def _trainings(
+    folds: Sequence[Fold], study: Study, scale: Scale
+) -> Iterator[tuple[str, Arm, Fold, Session, int]]:
     for seed in range(scale.seeds):
-        for session in held_out:
-            for trained in TRAINED:
-                if seed == 0 or trained not in ONCE:
-                    yield trained, session, seed
+        for name, arm in study.arms.items():
+            if seed and arm.once:
+                continue
+            for fold in folds:
+                for session in fold.held_out:
+                    yield name, arm, fold, session, seed
 
 
-_Job = TypeVar("_Job", _Pretraining, _Comparison)
-
-
-def _all_done(
-    jobs: Sequence[_Job], workers: int, progress: Progress, verb: str
-) -> Iterator[Result | None]:
+def _all_done(jobs: Sequence[_Job], workers: int, progress: Progress) -> Iterator[Result | None]:
     """Yield what jobs come to, as they end."""
 
     def told(k: int) -> None:
-        progress(k / max(len(jobs), 1), f"{verb} {k} of {len(jobs)}")
+        progress(k / max(len(jobs), 1), f"{k} of {len(jobs)} done")
 
     told(0)
     if workers == 1:
         for k, job in enumerate(jobs):
-            yield _work(job)
+            yield job.work()
             told(k + 1)
         return
+    awaited = {job.folder for job in jobs if isinstance(job, _Pretraining)}
+
+    def ready(job: _Job) -> bool:
+        return not (isinstance(job, _Training) and job.start in awaited)
+
     threads = max((os.cpu_count() or 1) // workers, 1)
     k = 0
-    for ended in share(jobs, _work, workers, threads=threads):
+    for ended in share(jobs, _work, workers, threads=threads, ready=ready):
         if ended is not None:
-            _, result = ended
+            place, result = ended
             if isinstance(result, Death):
                 raise TrainingError(
                     "A process that worked was killed, as happens where memory runs out. The same "
                     "command with fewer workers goes on with the study."
                 )
+            job = jobs[place]
+            if isinstance(job, _Pretraining):
+                awaited.discard(job.folder)
             yield result
             k += 1
         told(k)
 
 
-def _work(job: _Pretraining | _Comparison) -> Result | None:
-    if isinstance(job, _Comparison):
-        return job.work()
-    job.work()
-    return None
+def _work(job: _Job) -> Result | None:
+    return job.work()
 
 
-def pretrained_folder(out: Path, n: int, seed: int) -> Path:
-    """Where the model taught on n animals with a seed is."""
-    return out / f"pretrained-{n}-{seed}"
+def pretrained_folder(out: Path, fold: Fold, arm: Arm, seed: int) -> Path:
+    """Where the network of an arm is that was taught on a fold's other animals with a seed."""
+    words = [quote(fold.name, safe="")] if fold.name else []
+    if arm.preset != "default":
+        words += [arm.preset, arm.masking, *([] if arm.prompts else ["unprompted"])]
+    words += [str(len(fold.pretrained_on(arm))), str(seed)]
+    return out / "-".join(["pretrained", *words])
 
 
-def default_sizes(bins: int, scale: Scale) -> DefaultSizes:
-    """Return the sizes of our network in a study."""
-    width = scale.width
-    return DefaultSizes(bins=bins, width=width, layers=scale.layers, hidden=2 * width)
+@dataclass(frozen=True)
+class _Sessions:
+    """Trials, bins and units of the sessions of a study, by id."""
+
+    shapes: dict[str, tuple[int, ...]]
+
+    @classmethod
+    def of(cls, folds: Sequence[Fold]) -> "_Sessions":
+        sessions = (s for fold in folds for s in (*fold.held_out, *fold.others))
+        return cls({session.id: session.counts.shape for session in sessions})
 
 
-def published_sizes(bins: int, scale: Scale, *, prompts: bool) -> PublishedSizes:
-    """Return sizes of the paper's network that cost as much as ours."""
-    width = scale.width
-    return PublishedSizes(
-        bins=bins,
-        width=width,
-        layers=scale.layers,
-        heads=DefaultSizes().heads,
-        hidden=2 * width,
-        channels=width,
-        inner=2 * width,
-        prompts=prompts,
-    )
-
-
-def _record(scale: Scale, path: Path) -> None:
-    """Write a study's scale down at its beginning, and hold it to it when it goes on."""
-    if path.exists() and read(Scale, path, TrainingError) != scale:
-        raise TrainingError(f"{path.parent} holds a study of another scale. Choose another folder.")
-    write(path, scale)
+def _hold_to(record: Scale | _Sessions, path: Path, what: str) -> None:
+    """Write down what a study is of at its beginning, and hold it to it when it goes on."""
+    if path.exists() and read(type(record), path, TrainingError) != record:
+        raise TrainingError(f"{path.parent} holds a study {what}. Choose another folder.")
+    write(path, record)
 
 
 def _read(path: Path) -> list[Result]:
     if not path.exists():
         return []
-    found = {(r.arm, r.animal, r.seed): r for r in read_lines(Result, path, TrainingError)}
+    found = {r.key: r for r in read_lines(Result, path, TrainingError)}
     return list(found.values())

@@ -306,8 +306,8 @@ def evaluate(
         than a pass per unit, not exact, and marked as quick.
     slow_levels
         Whether models and baselines know each unit's slow level, from the training trials
-        around the one that is predicted. Without it there is no slow rate. BrainWideBench has none: its test
-        windows stand apart.
+        around the one that is predicted. Without it there is no slow rate. BrainWideBench has
+        none: its test windows stand apart.
     published_decoding
         Decode as the paper does: from flattened log rates, by logistic and ridge
         regression.

@@ -16,7 +16,8 @@ from napari_mtm.model.weights import save_model
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.simulation.truth import SLOW_STEP, STEP, SimulatedTruth
 from napari_mtm.recording.store import save_session
-from napari_mtm.reproducing.study import Result, Scale, compare
+from napari_mtm.reproducing.arms import SIMULATED, SimulatedScale
+from napari_mtm.reproducing.study import Result, compare
 from napari_mtm.training.comparison import Comparison, Interval, save_comparison
 from napari_mtm.training.finetuning import finetune
 from napari_mtm.training.loop import Report
@@ -37,7 +38,7 @@ SESSION = waves(trials=24).id
 RUN = f"runs/{SESSION}/run"
 SETTINGS = Settings(steps=3, check_every=2)
 TOKENS = ("waves0", "waves1")
-SCALE = Scale(animals=1, pretraining=1, seeds=0)
+SCALE = SimulatedScale(animals=1, pretraining=1, seeds=0)
 """With no seed and no animal there is nothing to work out: what is there is read."""
 
 
@@ -157,13 +158,22 @@ def write_published(folder: Path) -> None:
 def write_study(folder: Path) -> None:
     """Write what a study of the paper's comparisons found."""
     out = folder / STUDY
-    compare([], [], SCALE, out)
+    compare([], SIMULATED, SCALE, out)
     scores = dict.fromkeys(SCORES, 0.25)
     arms = ("mtm", "temporal", "default", "reduced-rank")
     results = [
-        Result(arm, animal, 0, scores, scores, {"CA1": scores}, {"10": 0.1, "20": 0.2})
+        Result(
+            arm,
+            session,
+            0,
+            scores,
+            scores,
+            {"CA1": scores},
+            {"10": 0.1, "20": 0.2},
+            {"choice": {"accuracy": 0.75, "chance": 0.5}},
+        )
         for arm in arms
-        for animal in ("one", "other")
+        for session in ("one", "other")
     ]
     lines = pd.DataFrame([vars(result) for result in results])
     lines.to_json(out / "results.jsonl", orient="records", lines=True)

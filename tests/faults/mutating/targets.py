@@ -31,6 +31,7 @@ from napari_mtm.recording.store import (
     store_origin,
     store_title,
 )
+from napari_mtm.reproducing.arms import SIMULATED
 from napari_mtm.reproducing.page import write_page
 from napari_mtm.reproducing.study import compare
 from napari_mtm.training.comparison import comparison_of
@@ -302,7 +303,7 @@ def _resume(folder: Path) -> Any:
 
 def _study(folder: Path) -> str:
     out = folder / STUDY
-    return write_page(compare([], [], SCALE, out), SCALE, out, "None.")
+    return write_page(compare([], SIMULATED, SCALE, out), SCALE, out, "None.")
 
 
 _RUN: Mapping[str, Look] = {
@@ -359,6 +360,6 @@ TARGETS: Mapping[str, Target] = {
         {"by eid": _open_by_eid, "as a folder": _open_alf},
     ),
     "published": Target(6, ("*.pt",), {"import": _import}),
-    "study": Target(2, ("scale.json", "results.jsonl"), {"page": _study}),
+    "study": Target(2, ("scale.json", "sessions.json", "results.jsonl"), {"page": _study}),
 }
 """All kinds of files."""

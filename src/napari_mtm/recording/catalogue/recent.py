@@ -1,15 +1,13 @@
 """Sessions that were prepared before and are kept in the cache, the last used first."""
 
-import re
 from pathlib import Path
 
 from napari_mtm.errors import MtmError
 from napari_mtm.recording import cache
 from napari_mtm.recording.catalogue.query import Found, Query, named_as_asked, passes_region
+from napari_mtm.recording.naming import Named, parts_of_name
 from napari_mtm.recording.regions import OUTSIDE
 from napari_mtm.recording.store import open_store
-
-_NAME = re.compile(r"(?P<subject>.+) (?P<date>\d{4}-\d\d-\d\d) (?P<number>\d+)")
 
 
 def recent(query: Query, folder: Path | None = None) -> list[Found]:
@@ -20,13 +18,13 @@ def recent(query: Query, folder: Path | None = None) -> list[Found]:
             session = open_store(entry.path)
         except MtmError:
             continue  # it is made again when it is needed
-        named = _NAME.fullmatch(session.name)
+        named = parts_of_name(session.name) or Named(session.name, "", 0)
         names = [r.name for r in session.regions if r.name not in OUTSIDE]
         known = Found(
             eid=session.id,
-            subject=named["subject"] if named else session.name,
-            date=named["date"] if named else "",
-            number=int(named["number"]) if named else 0,
+            subject=named.subject,
+            date=named.date,
+            number=named.number,
             lab="",
             source=str(entry.path),
             one=None,

@@ -1,0 +1,1 @@
+"""What makes files of this project, and what measures for its pages."""
