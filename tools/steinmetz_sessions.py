@@ -23,11 +23,11 @@ MIN_RATE = 0.5
 _TOGETHER = 2
 """Bins of 10 ms that make one of ours."""
 
-_BERYL = {
-    "SCsg": "SCs",
-    **dict.fromkeys(("ACA", "AUD", "LS", "MB", "OLF", "ORB", "SSp", "TH", "TT"), "root"),
-}
-"""Beryl names of regions that Beryl divides more finely, or less; as iblatlas has them."""
+_BERYL = {"SCsg": "SCs"}
+"""Beryl names of regions that Beryl does not divide as finely."""
+
+_COARSE = frozenset(("ACA", "AUD", "LS", "MB", "OLF", "ORB", "SSp", "TH", "TT"))
+"""Regions that Beryl divides more finely than the units are placed: they stand for themselves."""
 
 ABOUT = (
     "Recordings of Steinmetz et al. 2019, Distributed coding of choice, action and engagement "
@@ -61,26 +61,37 @@ def read_session(path: Path, min_rate: float = MIN_RATE) -> Session:
     mouse, date = str(found["mouse"]), str(found["date"])
     session = Session.from_counts(
         counts,
-        [_BERYL.get(name, name) for name in acronyms],
+        ["root" if name in _COARSE else _BERYL.get(name, name) for name in acronyms],
         trials=_trials(found),
         id=f"steinmetz-session{int(found['session']):02d}-{mouse}-{date}",
         window=(float(found["window"][0]), float(found["window"][1])),
         bin_size=round(_TOGETHER * float(found["bin_size"]), 9),
     )
-    finest = [acronyms[i] for i in session.units["cluster"]]
-    notes = ["Firing rates are those in the windows: what lies between them is not known."]
-    if coarse := sorted({name for name in finest if _BERYL.get(name) == "root"}):
-        notes.append(
-            f"{', '.join(coarse)}: Beryl divides these more finely than the units are placed, "
-            "which are in root therefore."
-        )
-    session = replace(
-        session,
-        name=f"{mouse} {date}",
-        units=session.units.assign(acronym=finest),
-        notes=tuple(notes),
+    session = _with_coarse_regions(
+        replace(session, name=f"{mouse} {date}"), [acronyms[i] for i in session.units["cluster"]]
     )
     return session.select(units=(session.units["firing_rate"] >= min_rate).to_numpy())
+
+
+def _with_coarse_regions(session: Session, acronyms: list[str]) -> Session:
+    """Return a session whose units lie in regions as coarse as they were placed in."""
+    coarse = np.array([name if name in _COARSE else "" for name in acronyms])
+    order = np.argsort(coarse, kind="stable")  # those that Beryl knows first, as they are
+    units = session.units.assign(
+        acronym=acronyms, region=np.where(coarse == "", session.units["region"], coarse)
+    )
+    notes = ["Firing rates are those in the windows: what lies between them is not known."]
+    if coarse.any():
+        notes.append(
+            f"{', '.join(np.unique(coarse[coarse != '']))}: Beryl divides these more finely than "
+            "the units are placed."
+        )
+    return replace(
+        session,
+        counts=np.ascontiguousarray(session.counts[..., order]),
+        units=units.iloc[order].reset_index(drop=True),
+        notes=tuple(notes),
+    )
 
 
 def _trials(found: dict[str, npt.NDArray[np.generic]]) -> pd.DataFrame:

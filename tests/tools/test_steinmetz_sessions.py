@@ -54,7 +54,8 @@ def test_counts_regions_and_trials_are_those_of_the_file(npz: Path) -> None:
     assert session.saturated == 1
     units = session.units.set_index("cluster")
     assert units["acronym"].to_dict() == {0: "SCsg", 1: "ACA", 2: "CA1"}
-    assert units["region"].to_dict() == {0: "SCs", 1: "root", 2: "CA1"}
+    assert units["region"].to_dict() == {0: "SCs", 1: "ACA", 2: "CA1"}
+    assert [region.name for region in session.regions] == ["CA1", "SCs", "ACA"]
     assert any("ACA" in note for note in session.notes)
     trials = session.trials
     assert trials["stimOn_times"].tolist() == pytest.approx([10.0, 20.0])

@@ -90,7 +90,7 @@ REAL_FULL = Scale(
 )
 """Real sessions have many units: held out one by one they would take days on a few cores."""
 
-REAL_QUICK = replace(REAL_FULL, seeds=1, steps=200, paper_steps=200, pretraining_steps=300)
+REAL_QUICK = replace(REAL_FULL, seeds=1, steps=300, paper_steps=300, pretraining_steps=1000)
 
 
 @dataclass(frozen=True)
