@@ -92,5 +92,9 @@ def test_real_choices_are_right_where_they_were_rewarded(real_data: Path) -> Non
         correct = chose_right(trials) == (right > left)
         assert answered.sum() > 50
         assert (correct == (trials["feedbackType"] == 1))[answered].all()
-        assert session.units["region"].tolist() == to_beryl(session.units["acronym"].tolist())
+        acronyms, regions = (session.units[name].to_numpy() for name in ("acronym", "region"))
+        beryl = np.array(to_beryl(acronyms.tolist()))
+        placed = beryl != "root"  # else Beryl divides a region more finely than it is known
+        assert regions[placed].tolist() == beryl[placed].tolist()
+        assert regions[~placed].tolist() == acronyms[~placed].tolist()
         assert session.units["firing_rate"].min() >= 0.5
