@@ -236,7 +236,8 @@ def _add_models(add: _Add) -> None:
         "--model",
         default="pretrained",
         metavar="M",
-        help='weights to begin with: a file, "sample" or "pretrained" (default)',
+        help='weights to begin with: a file, "sample", "pretrained" (default), or "new" for a new '
+        "model",
     )
     sub.add_argument("--session", metavar="S", help="what `open` takes")
     sub.add_argument(
@@ -586,19 +587,24 @@ def _pretrain(options: argparse.Namespace) -> None:
 
 
 def _finetune(options: argparse.Namespace) -> None:
+    from napari_mtm.model.model import Model, new_model
     from napari_mtm.model.weights import load_model
+    from napari_mtm.training import NEW
     from napari_mtm.training.finetuning import finetune
     from napari_mtm.training.run import Run
 
     recorded = _sources_of_run(options)
+    model: Model | None
     if recorded:
         model = Run(options.out).model("start", device=options.device)
         source = recorded[0]
     elif options.session:
-        model, source = load_model(options.model, device=options.device), options.session
+        source = options.session
+        model = None if options.model == NEW else load_model(options.model, device=options.device)
     else:
         raise MtmError("Name a --session to train on, or a run to --resume in --out.")
-    session = _open_on(model.grid, source, options)
+    session = _open_on(None if model is None else model.grid, source, options)
+    model = model or new_model(session, device=options.device)
     with training() as shown:
         run = finetune(
             model,
@@ -637,17 +643,19 @@ def _sessions_in(source: str, one: str | None) -> list[str]:
     return [str(store) for store in stores] or sessions_of(source, one=one)
 
 
-def _open_on(grid: "Grid", source: str, options: argparse.Namespace) -> "Session":
-    """Open a session, cut as a model expects it."""
+def _open_on(grid: "Grid | None", source: str, options: argparse.Namespace) -> "Session":
+    """Open a session, cut as a model expects it; as is usual where there is no model yet."""
     from napari_mtm.recording.opening import open_session
+    from napari_mtm.recording.preparation import Preparation
 
+    cut = grid or Preparation()
     with bar("opening") as progress:
         return open_session(
             source,
             one=options.one,
             units=options.units,
-            window=grid.window,
-            bin_size=grid.bin_size,
+            window=cut.window,
+            bin_size=cut.bin_size,
             progress=progress,
         )
 

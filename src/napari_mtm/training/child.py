@@ -20,11 +20,10 @@ import torch
 
 from napari_mtm.errors import Cancelled, MtmError, TrainingError
 from napari_mtm.model.model import Model
-from napari_mtm.model.weights import load_model
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.store import open_store
 from napari_mtm.training.comparison import compare, save_comparison
-from napari_mtm.training.finetuning import finetune, fit_best
+from napari_mtm.training.finetuning import begun_with, finetune, fit_best
 from napari_mtm.training.loop import Report
 from napari_mtm.training.messages import (
     Assignment,
@@ -181,15 +180,15 @@ def _compare(
     return Ended(how, why)
 
 
-def _begun_with(assignment: Assignment) -> Model:
+def _begun_with(assignment: Assignment, session: Session) -> Model:
     """Return the weights that an assignment begins with."""
     if Run.is_in(assignment.out):
         return Run(assignment.out).model("start", device=assignment.device)
-    return load_model(assignment.weights, device=assignment.device)
+    return begun_with(assignment.weights, session, assignment.device)
 
 
 def _measure(assignment: Assignment, session: Session, line: Line) -> None:
-    model = load_model(assignment.weights, device=assignment.device)
+    model = begun_with(assignment.weights, session, assignment.device)
     settings = assignment.settings or Settings.of(model.preset)
     pace = measure(model, session, settings, progress=line.progress)
     line.tell(Measured(pace, str(model.device)))
@@ -197,7 +196,7 @@ def _measure(assignment: Assignment, session: Session, line: Line) -> None:
 
 def _fine_tune(assignment: Assignment, session: Session, line: Line) -> None:
     """Fine-tune; where the GPU's memory is too small, go on with smaller batches."""
-    out, model = assignment.out, _begun_with(assignment)
+    out, model = assignment.out, _begun_with(assignment, session)
     settings = assignment.settings or Settings.of(model.preset)
     while True:
         try:

@@ -10,10 +10,12 @@ import numpy.typing as npt
 import torch
 
 from napari_mtm.errors import TrainingError
-from napari_mtm.model.model import Model, chosen_trials
+from napari_mtm.model.model import Model, chosen_trials, new_model
 from napari_mtm.model.units import Units
+from napari_mtm.model.weights import load_model
 from napari_mtm.progress import Progress, silent
 from napari_mtm.recording.session import Session
+from napari_mtm.training import NEW
 from napari_mtm.training.loop import Watch, begin, carry_out, own_randomness, steps_of, unwatched
 from napari_mtm.training.low_rank import add_updates
 from napari_mtm.training.pretraining import exams_of, taught
@@ -102,6 +104,13 @@ def finetune(
         carry_out(run, trainer, exams_of(tuned, lessons), watch=watch)
         fit_best(run, session, train, device=model.device)
     return run
+
+
+def begun_with(weights: str, session: Session, device: str | torch.device | None = None) -> Model:
+    """Load what a fine-tuning begins with: a file, shipped weights, or NEW, made for a session."""
+    if weights == NEW:
+        return new_model(session, device=device)
+    return load_model(weights, device=device)
 
 
 def fit_best(

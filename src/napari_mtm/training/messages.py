@@ -27,8 +27,8 @@ class Assignment:
     session
         A prepared store.
     weights
-        What to begin with: a file, or the name of shipped weights. Unread where `out` holds
-        a run: that one goes on.
+        What to begin with: a file, the name of shipped weights, or "new" for a new model.
+        Unread where `out` holds a run: that one goes on.
     out
         Folder of the run. Nothing is written there to `measure`.
     work

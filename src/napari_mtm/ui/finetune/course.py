@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from napari_mtm.recording.session import Session
+from napari_mtm.training import NEW
 
 if TYPE_CHECKING:
     from napari_mtm.model.model import Preset
@@ -32,7 +33,7 @@ class Choices:
     """What a person chose.
 
     Steps, batch and rate are None for what the length and the model's preset say; without
-    `weights` those that are live are begun with.
+    `weights` those that are live are begun with, and with NEW a new model.
     """
 
     length: Length = "quick"
@@ -45,10 +46,10 @@ class Choices:
     seed: int = 0
 
     def settings(self, preset: "Preset") -> "Settings":
-        """Return how to train a model of a preset."""
+        """Return how to train a model of a preset; a new model is ours, whatever is live."""
         from napari_mtm.training.settings import Settings
 
-        usual = Settings.of(preset)
+        usual = Settings.of("default" if self.weights == NEW else preset)
         usual_steps, check_every = LENGTHS[self.length]
         steps = self.steps or usual_steps
         return replace(

@@ -16,11 +16,14 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
+from napari_mtm.training import NEW
 from napari_mtm.ui.coordinator import Coordinator
 from napari_mtm.ui.finetune.course import LENGTHS, Choices, Length
 from napari_mtm.ui.finetune.words import SCOPES, pace_words, plan_words
 from napari_mtm.ui.models import NAMES
 from napari_mtm.ui.parts import button, listen, text
+
+_NEW_MODEL = "A new model"
 
 _LENGTH_TIPS = {
     "quick": "Most of the gain, in a minute or a few",
@@ -145,18 +148,26 @@ class PlanPanel(QWidget):
 
     def _on_change(self) -> None:
         why_not = self._finetuning.why_not
-        self.why_not.setText(why_not)
-        self.why_not.setVisible(bool(why_not))
+        misfit = self._finetuning.misfit
+        anew = f"{misfit} Or begin a new model of this session here." if misfit else ""
+        self.why_not.setText(why_not or anew)
+        self.why_not.setVisible(bool(why_not or anew))
         self._form.setVisible(not why_not)
         self.start_button.setEnabled(not why_not)
         self._fill_weights()
         self._on_choice()
 
     def _fill_weights(self) -> None:
-        """Offer the weights that are live first, then those that are shipped."""
+        """Offer the weights that are live first, those that are shipped, and a new model.
+
+        Where those that are live do not fit, a new model is all that is sure to.
+        """
         live, chosen = self._coordinator.live, self.weights.currentData()
-        offered = {"": f"{live.name} (live)"}
-        offered |= {source: name for source, name in NAMES.items() if source != live.source}
+        offered = {}
+        if not self._finetuning.misfit:
+            offered[""] = f"{live.name} (live)"
+            offered |= {source: name for source, name in NAMES.items() if source != live.source}
+        offered[NEW] = _NEW_MODEL
         with QSignalBlocker(self.weights):
             self.weights.clear()
             for source, name in offered.items():
@@ -177,7 +188,7 @@ class PlanPanel(QWidget):
             return
         choices, pacing = self.choices, self._finetuning.pacing
         settings = choices.settings(live.model.preset)
-        name = NAMES.get(choices.weights, live.name)
+        name = {**NAMES, NEW: _NEW_MODEL.lower()}.get(choices.weights, live.name)
         self.words.setText(plan_words(session, name, settings, choices.scope))
         self.pace.setText(
             pace_words(pacing.of(choices), settings, choices.scope, measuring=pacing.measuring)

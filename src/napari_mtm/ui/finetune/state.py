@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_mtm.errors import MtmError
+from napari_mtm.model.grid import Grid
 from napari_mtm.recording.session import Session
 from napari_mtm.ui.finetune.before_after import BeforeAfter, before_and_after
 from napari_mtm.ui.finetune.course import AT_WORK, Choices, Course, Phase, threads
@@ -86,6 +87,18 @@ class Finetuning:
         )
 
     @property
+    def misfit(self) -> str:
+        """Why the weights that are asked cannot be taught the session; empty where they can."""
+        session, live = self._coordinator.session, self._coordinator.live
+        if session is None or live.model is None:
+            return ""
+        try:
+            live.model.check(session)
+        except MtmError as error:
+            return str(error)
+        return ""
+
+    @property
     def why_not(self) -> str:
         """Why no fine-tuning can be begun; empty where one can."""
         session, live = self._coordinator.session, self._coordinator.live
@@ -93,13 +106,14 @@ class Finetuning:
             return "Open a session to teach the model on it."
         if live.model is None:
             return "The model is being loaded…" if live.loading else "Choose a model first."
-        try:
-            live.model.check(session)
-        except MtmError as error:
-            return str(error)
+        if self.misfit:
+            try:
+                Grid.of(session).check_width(session)
+            except MtmError as error:
+                return str(error)
         if not len(session.split().train):
             return "This session has too few trials to train on."
-        if not live.source:
+        if not live.source and not self.misfit:
             return "The weights that are asked came from no file: choose others to begin with."
         return ""
 
