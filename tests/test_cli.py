@@ -324,15 +324,15 @@ def test_as_a_module():
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory) -> Path:
-    """A folder with a store, weights of a model of it, and weights of another window."""
+    """A folder with a store, weights of a model of it, and weights of finer bins."""
     folder = tmp_path_factory.mktemp("scored")
     rng = np.random.default_rng(0)
     counts = rng.poisson(0.5, (20, 20, 6))
     session = Session.from_counts(counts, ["CA1"] * 4 + ["LP"] * 2, trials=trials(20), id="tiny")
     save_session(session, folder / "tiny.mtm")
     sizes = DefaultSizes(bins=20, width=16, layers=1, heads=2, hidden=16, rank=4, head=4)
-    moved = replace(session, window=(0.0, 0.4))
-    for name, of in (("m", session), ("moved", moved)):
+    finer = replace(session, window=(-0.5, -0.3), bin_size=0.01)
+    for name, of in (("m", session), ("finer", finer)):
         model = new_model(of, "default", sizes=sizes, device="cpu")
         model.trained.add(of.id)
         save_model(model, folder / f"{name}.safetensors")
@@ -433,7 +433,7 @@ def test_evaluate_decodes_as_published_where_asked(scored, capsys):
 @pytest.mark.parametrize(
     ("model", "more", "messages"),
     [
-        ("moved", [], ["0 to 0.4 s", "-0.5 to -0.1 s"]),
+        ("finer", [], ["bins of 10 ms", "20 ms wide"]),
         ("nowhere", [], ["Cannot read", "nowhere.safetensors"]),
         ("m", ["--other", "m.safetensors"], ["--other m.safetensors", "NAME=FILE"]),
         ("m", ["--other", "a="], ["--other a=", "NAME=FILE"]),
@@ -546,6 +546,16 @@ def test_pretrain_then_finetune_then_evaluate(scored, tmp_path, capsys):
     capsys.readouterr()
     assert main(["evaluate", "--model", str(tuned / "best.safetensors"), *session, "--quick"]) == 0
     assert "co-smoothing" in capsys.readouterr().out
+
+
+def test_finetune_begins_a_new_model_where_asked(scored, tmp_path, capsys):
+    store, run = scored / "tiny.mtm", tmp_path / "run"
+    arguments = ["finetune", "--model", "new", "--session", str(store), "--out", str(run)]
+    assert main([*arguments, "--steps", "2", "--check-every", "2", "--scope", "full"]) == 0
+    assert "finished, 2 of 2 steps" in capsys.readouterr().out
+    model = load_model(run / "best.safetensors", device="cpu")
+    assert (model.trained, model.grid.bins) == ({"tiny"}, 20)
+    assert main(["finetune", "--out", str(run), "--resume"]) == 0
 
 
 def test_a_run_is_resumed_by_its_folder_alone(scored, tmp_path, capsys):

@@ -39,7 +39,7 @@ def test_it_is_co_smoothing(model, sample, trials):
 
 def test_what_the_unit_did_is_not_looked_at(model, sample, trials):
     counts = sample.counts.copy()
-    counts[:, :, UNIT] = 7
+    counts[trials, :, UNIT] = 7
     *_, before = predict_unit(model, sample, UNIT, trials)
     *_, after = predict_unit(model, replace(sample, counts=counts), UNIT, trials)
     np.testing.assert_array_equal(before.rates, after.rates)

@@ -694,6 +694,28 @@ def test_the_choice_so_far_knows_nothing_of_the_future(preset):
     assert np.abs(before["choice"][:, 11:] - after["choice"][:, 11:]).max() > 1e-4
 
 
+def test_readouts_of_another_cut_are_not_used():
+    """The same session in other windows: neither its bins nor their times are the same."""
+    session = behaving()
+    model = small_model("default", session)
+    whole = model.fit_readouts(session)
+    later = replace(session, window=(-0.4, 0.0))
+    shorter = replace(
+        session,
+        counts=session.counts[:, :10],
+        window=(-0.5, -0.3),
+        behaviour={"wheel-speed": session.behaviour["wheel-speed"][:, :10]},
+    )
+    for other in (later, shorter):
+        assert model.reconstruct(other, Mask.nothing(other)).decoded == {}
+        model.fit_readouts(other)
+        found = model.reconstruct(other, Mask.nothing(other)).decoded["wheel-speed"]
+        assert found.shape == other.counts.shape[:2]
+        assert model.decode(session, Mask.nothing(session)) == {}
+        model.readouts[session.id] = whole
+        assert model.reconstruct(session, Mask.nothing(session)).decoded
+
+
 def test_readouts_are_fitted_on_training_trials():
     session = behaving()
     model = small_model("default", session)

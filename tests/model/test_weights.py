@@ -22,9 +22,19 @@ from napari_mtm.masking.mask import Mask
 from napari_mtm.masking.tasks import TASKS
 from napari_mtm.model import weights
 from napari_mtm.model.importing import from_published_state
+from napari_mtm.model.model import new_model
+from napari_mtm.model.tensors import checksum
 from napari_mtm.model.weights import load_model, save_model
 from tests.conftest import trials
-from tests.model.small import BINS, PRESETS, small_counts, small_model, small_session, some_hidden
+from tests.model.small import (
+    BINS,
+    PRESETS,
+    SIZES,
+    small_counts,
+    small_model,
+    small_session,
+    some_hidden,
+)
 
 KEY = "napari-mtm"
 SESSION = small_session(
@@ -394,6 +404,29 @@ def test_a_newer_version(files, tmp_path):
     version = weights.VERSION
     said = f"is from a newer napari-mtm (weights version {version + 1}, this one reads {version})"
     assert said in message
+
+
+def test_weights_of_the_first_version_are_read(tmp_path):
+    """They knew no linear expert, and less of their sessions."""
+    sizes = replace(SIZES["default"], expert=False)
+    model = new_model(SESSION, sizes=sizes, device="cpu")
+    model.trained.add(SESSION.id)
+    save_model(model, tmp_path / "m")
+    header, tensors = parts(tmp_path / "m")
+    del header["align"], header["sizes"]["expert"]
+    for session in header["sessions"]:
+        for name in ("first", "shares", "taught", "of"):
+            del session[name]
+    header["version"] = 1
+    signed = json.dumps(
+        {name: value for name, value in header.items() if name != "checksum"},
+        separators=(",", ":"),
+    )
+    found = loaded(write(tmp_path, header | {"checksum": checksum(signed, tensors)}, tensors))
+    assert not found.has_experts
+    np.testing.assert_array_equal(
+        *(m.predict(SESSION.counts, some_hidden(), session=SESSION) for m in (found, model))
+    )
 
 
 # Parts that do not fit, in files that are else as they should be

@@ -21,6 +21,7 @@ from napari_mtm.model.model import new_model
 from napari_mtm.model.weights import load_model, save_model
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.store import open_store, save_session
+from napari_mtm.training import NEW
 from napari_mtm.training.child import Line, carry_out
 from napari_mtm.training.comparison import comparison_of
 from napari_mtm.training.finetuning import finetune
@@ -106,6 +107,21 @@ def undisturbed(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Run:
         scope="full",
         settings=QUICK,
     )
+
+
+def test_it_can_begin_a_new_model(place: Place, tmp_path: Path) -> None:
+    """Of a session whose bins no weights fit, too."""
+    session = replace(waves(2), bin_size=0.01, window=(-0.5, -0.1))
+    save_session(session, tmp_path / "fine.mtm")
+    settings = replace(QUICK, steps=4, check_every=2)
+    assignment = replace(place.assign(tmp_path / "run", settings), weights=NEW)
+    worker = Worker(replace(assignment, session=tmp_path / "fine.mtm"))
+    heard = until(worker, lambda news: isinstance(news, Ended))
+    assert ended(worker) == Ended("finished")
+    assert [news.step for news in heard if isinstance(news, Report)] == [0, 2, 4]
+    model = Run(tmp_path / "run").model(device="cpu")
+    assert model.grid.bin_size == 0.01
+    assert model.trained == {session.id}
 
 
 def test_it_learns_the_same_as_here(place: Place, undisturbed: Run, tmp_path: Path) -> None:

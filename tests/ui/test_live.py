@@ -124,6 +124,9 @@ class Fake:
     def check(self, session):
         self.grid.check_width(session)
 
+    def forget_readouts_of_another_cut(self, session):
+        """Its readouts are of any cut."""
+
     def reconstruct(self, session, mask, trials, *, task=None, decode=True):
         self.gate()
         if self.error is not None:

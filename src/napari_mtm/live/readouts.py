@@ -39,5 +39,6 @@ def readouts_lack(model: "Model", session: Session) -> bool:
     """Whether a model has no readouts for a session, or they decode less than they could."""
     from napari_mtm.model.readouts import targets
 
+    model.forget_readouts_of_another_cut(session)
     known = model.readouts.get(session.id)
     return known is None or not set(targets(session, session.split().train)) <= set(known.traces)

@@ -96,6 +96,7 @@ class Model:
         self.taught: dict[str, Taught] = {}
         self._experts: dict[str, tuple[Any, Expert]] = {}
         self.readouts: dict[str, Readouts] = {}
+        self._decoded_from: dict[str, int | None] = {}
         self.record = record or {}
         self.notes: list[str] = []
         self._variants: dict[tuple[str, tuple[str, ...], int | None], str] = {}
@@ -255,6 +256,7 @@ class Model:
     ) -> dict[str, npt.NDArray[np.float32]]:
         """Decode behaviour as `reconstruct` does, without its rates."""
         mask.check(session)
+        self.attach(session)
         if session.id not in self.readouts:
             return {}
         chosen = chosen_trials(session, trials)
@@ -332,6 +334,7 @@ class Model:
         ids = tuple(map(str, session.units["uuid"].tolist()))
         known = self.network.sessions.get(session.id)
         first = self.grid.first(session)
+        self.forget_readouts_of_another_cut(session)
         if known is not None and (known.ids, known.first) == (ids, first):
             key = session.id
         elif (session.id, ids, first) in self._variants:
@@ -340,6 +343,15 @@ class Model:
             key = self._variants[session.id, ids, first] = self._add(session, known)
         self._learn_expert(key, session)
         return key
+
+    def forget_readouts_of_another_cut(self, session: Session) -> None:
+        """Keep no readouts of a session that were fitted on other bins of its trials."""
+        first, known = self.grid.first(session), self.network.sessions.get(session.id)
+        fitted = self._decoded_from.get(session.id, first if known is None else known.first)
+        readouts = self.readouts.get(session.id)
+        if readouts is not None and (fitted, readouts.n_bins) != (first, session.n_bins):
+            self.readouts.pop(session.id, None)
+        self._decoded_from[session.id] = first
 
     def _learn_expert(self, key: str, session: Session) -> None:
         """Fit the linear expert of a session, unless it is there.

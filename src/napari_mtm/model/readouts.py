@@ -72,6 +72,11 @@ class Readouts:
     trials: Mapping[str, Linear] = field(default_factory=dict)
     choice: Linear | None = None
 
+    @property
+    def n_bins(self) -> int:
+        """How many bins the trials have that are decoded."""
+        return len(self.around.mean)
+
     def decode(self, latents: Latents, past: Latents) -> dict[str, npt.NDArray[np.float32]]:
         """Decode latents (trials, bins, L); in `past` no bin must know of a later one."""
         scores = self.around(latents)

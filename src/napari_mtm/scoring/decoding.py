@@ -38,6 +38,7 @@ def decode_behaviour(
     model: Model, session: Session, split: Split, trials: Trials
 ) -> Mapping[str, npt.NDArray[np.floating]]:
     """Decode behaviour on some trials, by the readouts that the model has, or fitted ones."""
+    model.attach(session)
     # What is fitted here is not kept: another split may test what this one trains on.
     readouts = model.readouts.get(session.id) or fit_readouts(
         *model.visible_latents(session, split.train), session, split.train

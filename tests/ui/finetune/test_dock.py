@@ -1,8 +1,10 @@
 """The fine-tune dock: each state shows what belongs to it, and its buttons do what they say."""
 
 import math
+import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
@@ -10,6 +12,7 @@ from qtpy.QtWidgets import QScrollArea
 
 from napari_mtm.masking.mask import Mask
 from napari_mtm.model.weights import load_model
+from napari_mtm.recording.session import Session
 from napari_mtm.training.comparison import Comparison, Interval, save_comparison
 from napari_mtm.training.messages import Comparing, Ended, Measured, Paused, Preparing
 from napari_mtm.training.pace import Pace
@@ -117,6 +120,36 @@ def test_weights_that_are_in_no_file_cannot_be_begun_with(dock, finetuning, read
     until(lambda: ready.live.model is model)
     assert "came from no file" in dock.plan.why_not.text()
     assert not dock.plan.start_button.isEnabled()
+
+
+def test_where_the_weights_do_not_fit_a_new_model_is_begun(dock, finetuning, ready, played):
+    counts = np.ones((30, 7, 5), np.uint8)
+    ready.show(Session.from_counts(counts, ["CA1"] * 5, id="coarse", bin_size=0.05))
+    plan = dock.plan
+    until(lambda: "bins of 20 ms" in plan.why_not.text())
+    assert "begin a new model" in plan.why_not.text()
+    assert "Begins with a new model" in re.sub("<.*?>", "", plan.words.text())
+    assert plan.weights.count() == 1
+    assert fits(dock)
+    click(plan.start_button)
+    until(lambda: training_of(played) is not None)
+    assert training_of(played).assignment.weights == "new"
+
+
+def test_a_window_that_no_model_takes_is_refused(dock, ready):
+    counts = np.ones((30, 501, 2), np.uint8)
+    ready.show(Session.from_counts(counts, ["CA1"] * 2, id="long"))
+    until(lambda: "at most 10 s" in dock.plan.why_not.text())
+    assert not dock.plan.start_button.isEnabled()
+
+
+def test_a_new_model_can_be_begun_where_others_fit(dock, played, ready):
+    plan = dock.plan
+    plan.weights.setCurrentIndex(plan.weights.findData("new"))
+    assert "a new model" in plan.words.text()
+    click(plan.start_button)
+    until(lambda: training_of(played) is not None)
+    assert training_of(played).assignment.weights == "new"
 
 
 def test_idle_it_says_what_will_happen(dock, sample):
