@@ -20,18 +20,12 @@ def bare_forward(model: Model, session: Session) -> Forward:
     """Return the pass of a model over a trial of a session: numbers in, numbers out."""
     key = model.attach(session)
     loadings, network, device = model.loadings(key), model.network.eval(), model.device
-    expert = model.expert(key)
 
     def forward(trial: int, hidden: npt.NDArray[np.bool_], prompt: Task) -> npt.NDArray[np.float32]:
         with torch.no_grad():
             counts = torch.as_tensor(np.array(session.counts[[trial]]), device=device)
             visible = torch.as_tensor(~hidden[None], device=device)
-            activity, base = network.activity(counts), None
-            if expert is not None:
-                level = expert.level([trial])
-                activity = network.activity(counts, level)
-                past = prompt == "causal"
-                base = level.log_rates if past else expert.log_rates(activity, visible, level)
+            activity = network.activity(counts)
             latents = network.latents(
                 encode(loadings, activity, visible),
                 torch.tensor([TASKS.index(prompt)], device=device),
@@ -39,7 +33,7 @@ def bare_forward(model: Model, session: Session) -> Forward:
                 causal=prompt == "causal",
             )
             found: npt.NDArray[np.float32] = (
-                log_rates(loadings, latents, activity, visible, base).cpu().numpy()
+                log_rates(loadings, latents, activity, visible).cpu().numpy()
             )
         return found
 

@@ -1,7 +1,5 @@
 """The networks: what reaches the rates and what does not, and what a unit never seen is given."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -190,11 +188,6 @@ def test_units_that_are_hidden_throughout_need_only_the_latents(preset):
     latents = model.latents(SESSION.counts, hidden, task="inter-region", session=SESSION)
     rates = predicted(preset, SESSION.counts, hidden, "inter-region")
     found = decode(model.loadings(SESSION.id), torch.as_tensor(latents)).detach().numpy()
-    expert = model.expert(SESSION.id)
-    if expert is not None:
-        level, visible = expert.level(), torch.as_tensor(~hidden)
-        activity = model.network.activity(torch.as_tensor(SESSION.counts), level)
-        found = found + expert.log_rates(activity, visible, level).numpy()
     inside = hidden.all(axis=0)
     np.testing.assert_allclose(found[..., inside], rates[..., inside], atol=1e-5)
     assert (np.abs(found - rates)[..., ~inside].max() > 1e-3) == (preset == "default")
@@ -208,11 +201,9 @@ def test_the_own_past_tells_a_unit_alone_and_fades(now):
     visible = torch.ones(1, BINS, UNITS, dtype=torch.bool)
     latents = torch.zeros(1, BINS, loadings.write.shape[1])
     counts = torch.as_tensor(SESSION.counts[:1])
-    level = model.expert(model.attach(SESSION)).level()
 
     def rates(counts, visible):
-        activity = model.network.activity(counts, level)
-        return log_rates(loadings, latents, activity, visible).detach()[0]
+        return log_rates(loadings, latents, model.network.activity(counts), visible).detach()[0]
 
     for unit in range(UNITS):
         more, hides = counts.clone(), visible.clone()
@@ -281,19 +272,11 @@ def test_a_region_never_seen_is_the_mean_of_regions():
 
 
 def test_a_neutral_unit_keeps_its_own_rate():
-    other = small_session(regions=["CA1", "CA1", "VISa"], seed=5)
+    network, loadings, other = loadings_of(["CA1", "CA1", "VISa"])
     rates = other.counts[other.split().train].mean(axis=(0, 1), dtype=np.float64)
-    for experts in (True, False):
-        sizes = replace(SIZES["default"], expert=experts)
-        model = new_model(SESSION, sizes=sizes, device="cpu")
-        expert = model.expert(model.attach(other))
-        own = np.log(rates) if expert is None else expert.level().log_rates[0].numpy()
-        np.testing.assert_allclose(np.exp(own).reshape(-1, 3).mean(axis=0), rates, rtol=0.02)
-        network, loadings = model.network, model.loadings(other.id)
-        rows = [network.regions.index(name) for name in other.units["region"]]
-        bias = network.region_means.detach()[rows, -1].numpy()
-        wanted = bias if experts else np.log(rates) + bias
-        np.testing.assert_allclose(loadings.bias.detach(), wanted, rtol=1e-5)
+    rows = [network.regions.index(name) for name in other.units["region"]]
+    bias = network.region_means.detach()[rows, -1].numpy()
+    np.testing.assert_allclose(loadings.bias.detach(), np.log(rates) + bias, rtol=1e-5)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

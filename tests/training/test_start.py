@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from napari_mtm.model.model import new_model
-from napari_mtm.training.start import start
+from napari_mtm.training.start import start_reading
 from tests.training.waves import SMALL, waves
 
 
@@ -17,7 +17,7 @@ def test_the_start_is_the_same_whichever_sign_eigenvectors_come_with(
 
     def read() -> torch.Tensor:
         model = new_model(session, sizes=SMALL, device="cpu")
-        start(model.network, session.id, counts, model.expert(model.attach(session)))
+        start_reading(model.network, session.id, counts)
         return model.network.loadings(session.id).read.detach().clone()
 
     before, eigh = read(), torch.linalg.eigh

@@ -21,11 +21,6 @@ class Drawn:
     visible: Tensor
     scored: Tensor
 
-    def repeated(self, times: int, trials: int) -> "Drawn":
-        """Return masks that so many neighbouring trials share, for so many trials in all."""
-        both = (self.visible, self.scored)
-        return Drawn(*(mask.repeat_interleave(times, dim=0)[:trials] for mask in both))
-
 
 @dataclass(frozen=True)
 class Layout:

@@ -52,10 +52,20 @@ _PLANS = 8
 
 @dataclass(frozen=True)
 class Level:
-    """What is usual on some trials: log rates, and mean square-root counts, (B or 1, T, N)."""
+    """What is usual on some trials.
+
+    Attributes
+    ----------
+    log_rates, roots
+        Log rates, and mean square-root counts, (B or 1, T, N).
+    drift
+        What of the log rates is the slow level, (B or 1, 1, N).
+
+    """
 
     log_rates: Tensor
     roots: Tensor
+    drift: Tensor
 
 
 @dataclass(frozen=True)
@@ -134,7 +144,8 @@ class Expert:
     def level(self, trials: Sequence[int] | Trials | None = None) -> Level:
         """Return what is usual on some trials, or, without slow levels, on any."""
         if trials is None:
-            return Level(self.log_course[None], self.root_course[None])
+            none = torch.zeros_like(self.scale)
+            return Level(self.log_course[None], self.root_course[None], none[None, None])
         return self.level_of(*self.slow.at(trials))
 
     def level_of(self, rates: npt.NDArray[np.floating], roots: npt.NDArray[np.floating]) -> Level:
@@ -143,7 +154,8 @@ class Expert:
             torch.as_tensor(levels[:, None], dtype=torch.float32, device=self.scale.device)
             for levels in (rates, roots)
         )
-        return Level(self.log_course + of_rates.log(), self.root_course * of_roots)
+        drift = of_rates.log()
+        return Level(self.log_course + drift, self.root_course * of_roots, drift)
 
     def log_rates(
         self, deviation: Tensor, visible: Tensor, level: Level, *, hidden_only: bool = False

@@ -1,7 +1,7 @@
 """The model: a network, its weights, what it knows of sessions, and its readouts."""
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from napari_mtm.errors import MaskError, WeightsError, in_short
 from napari_mtm.masking.mask import Mask
 from napari_mtm.masking.tasks import TASKS, Task
 from napari_mtm.model.batches import Batches
-from napari_mtm.model.expert import Expert, Level
+from napari_mtm.model.expert import Expert
 from napari_mtm.model.grid import Grid
 from napari_mtm.model.network import (
     Default,
@@ -35,6 +35,41 @@ from napari_mtm.model.units import Units
 from napari_mtm.recording.session import Session
 
 Preset = Literal["published", "default"]
+
+
+@dataclass(frozen=True)
+class Blend:
+    """How network and linear expert are put together, by task.
+
+    Attributes
+    ----------
+    expert
+        Share of the linear expert in the log rates; the rest is the network's.
+    drift
+        How far the network's log rates follow the slow levels, which the expert's do anyway.
+
+    """
+
+    expert: tuple[float, ...]
+    drift: tuple[float, ...]
+
+    @classmethod
+    def of(cls, pairs: Mapping[Task, tuple[float, float]]) -> "Blend":
+        """Put shares of expert and drift together, by task."""
+        return cls(tuple(pairs[task][0] for task in TASKS), tuple(pairs[task][1] for task in TASKS))
+
+    def at(self, task: Task) -> tuple[float, float]:
+        """Return the shares of expert and drift in a task."""
+        place = TASKS.index(task)
+        return self.expert[place], self.drift[place]
+
+
+HALF = Blend((0.5,) * len(TASKS), (0.5,) * len(TASKS))
+"""Where no validation says more."""
+
+EXPERT_ALONE = Blend(tuple(0.5 if task == "causal" else 1.0 for task in TASKS), (1.0,) * len(TASKS))
+"""Of a session that the weights were not trained on. Of the future the expert knows the usual
+course alone, while a unit's own past is read alike in all sessions."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +107,9 @@ class Model:
     taught
         The trials of each of these that it was trained on, where they are known, and how many
         trials the session had.
+    blends
+        How much of the linear expert is in what is predicted of a session, by its id, where
+        validation trials told.
     readouts
         Decoders of behaviour, by session id.
     record
@@ -96,6 +134,8 @@ class Model:
         self.taught: dict[str, Taught] = {}
         self._experts: dict[str, tuple[Any, Expert]] = {}
         self.readouts: dict[str, Readouts] = {}
+        self.blends: dict[str, Blend] = {}
+        self._variant_of: dict[str, str] = {}
         self._decoded_from: dict[str, int | None] = {}
         self.record = record or {}
         self.notes: list[str] = []
@@ -367,8 +407,44 @@ class Model:
 
     @property
     def has_experts(self) -> bool:
-        """Whether the network corrects a linear expert of each session."""
-        return isinstance(self.network, Default) and self.network.sizes.expert
+        """Whether what the network predicts is put together with a linear expert's."""
+        return isinstance(self.network, Default)
+
+    def blend(self, key: str) -> Blend:
+        """Return how network and expert are put together for a session, by its key."""
+        session = self._variant_of.get(key, key)
+        usual = HALF if session in self.trained else EXPERT_ALONE
+        return self.blends.get(session, usual)
+
+    def blended(
+        self,
+        key: str,
+        task: Task,
+        counts: Tensor,
+        visible: Tensor,
+        rates: Tensor,
+        trials: npt.NDArray[np.intp] | None,
+        *,
+        hidden_only: bool = False,
+    ) -> Tensor:
+        """Put the network's log rates (B, T, N) together with those of the session's expert.
+
+        `hidden_only` spares what the expert expects of visible entries. What it expects of a bin
+        looks at later ones: under the causal prompt it has what is usual.
+        """
+        expert = self.expert(key)
+        if expert is None:
+            return rates
+        share, follows = self.blend(key).at(task)
+        level = expert.level(trials)
+        found = (1 - share) * (rates + follows * level.drift)
+        if not share:
+            return found
+        if task == "causal":
+            return found + share * level.log_rates
+        deviation = counts.float().sqrt() - level.roots
+        base = expert.log_rates(deviation, visible, level, hidden_only=hidden_only)
+        return found + share * base
 
     def expert(self, key: str) -> Expert | None:
         """Return the linear expert of a session by its key; None where the network has none.
@@ -422,6 +498,7 @@ class Model:
         """Add parameters for a session, or for a choice of its units that is new."""
         network = self.network
         key = f"{session.id} (variant {len(self._variants)})" if known else session.id
+        self._variant_of[key] = session.id
         units = Units.of(session, self.grid.first(session)).named(key)
         if isinstance(network, Published) and (known is None or len(known) == len(units)):
             # The paper's order: clusters as they were sorted, probe by probe.
@@ -482,16 +559,13 @@ class Model:
             # A copy of the counts, which may be read-only.
             given = np.array(counts[part]), ~mask, np.array([TASKS.index(task)])
             inputs = [torch.as_tensor(array, device=self.device) for array in given]
-            expert = self.expert(key)
-            if expert is not None:
-                level = expert.level(None if trials is None else trials[part])
-                inputs += self._expected(expert, level, *inputs[:2], causal=causal)
             run = self._pass(key, loadings, causal=causal, strict=strict)
             if self.device.type == "cuda" and len(given[0]) == 1:
                 latents, rates = self._replays.run((key, causal, strict), loadings, run, *inputs)
             else:
                 latents, rates = run(*inputs)
-            return latents, rates
+            some = None if trials is None else trials[part]
+            return latents, self.blended(key, task, inputs[0], inputs[1], rates, some)
 
         with self.evaluating():
             yield from self.batches(16).run(len(counts), work)
@@ -499,28 +573,13 @@ class Model:
     def _pass(self, key: str, loadings: Loadings, *, causal: bool, strict: bool) -> Pass:
         network = self.network
 
-        def run(
-            counts: Tensor, visible: Tensor, prompt: Tensor, *expected: Tensor
-        ) -> tuple[Tensor, Tensor]:
-            activity, base = expected or (network.activity(counts), None)
+        def run(counts: Tensor, visible: Tensor, prompt: Tensor) -> tuple[Tensor, Tensor]:
+            activity = network.activity(counts)
             inputs = encode(loadings, activity, visible)
             latents = network.latents(inputs, prompt, key, causal=causal, strict=strict)
-            return latents, log_rates(loadings, latents, activity, visible, base)
+            return latents, log_rates(loadings, latents, activity, visible)
 
         return run
-
-    def _expected(
-        self, expert: Expert, level: Level, counts: Tensor, visible: Tensor, *, causal: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Return deviations from what is usual, and the log rates that the network corrects.
-
-        What an expert expects of a bin looks at later ones: under the causal prompt it is
-        what is usual.
-        """
-        activity = self.network.activity(counts, level)
-        if causal:
-            return activity, level.log_rates.expand_as(activity)
-        return activity, expert.log_rates(activity, visible, level)
 
     def _to_cpu(self) -> None:
         if self.device.type == "cpu":

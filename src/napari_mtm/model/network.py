@@ -27,7 +27,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_mtm.masking.tasks import TASKS
-from napari_mtm.model.expert import Level
 from napari_mtm.model.grid import LONGEST
 from napari_mtm.model.units import Units
 
@@ -66,10 +65,9 @@ class PublishedSizes:
 class DefaultSizes:
     """Sizes of our network.
 
-    It knows the time of `bins` bins, and takes any number of them. With `expert` it corrects
-    the linear expert of each session instead of starting from mean rates. `rank` components
-    are made of what visible units say, and smoothed over `reach` bins to either side; `head`
-    latents come out; `own` is how many time scales of its own past a unit is given.
+    It knows the time of `bins` bins, and takes any number of them. `rank` components are made
+    of what visible units say, and smoothed over `reach` bins to either side; `head` latents
+    come out; `own` is how many time scales of its own past a unit is given.
     """
 
     bins: int = 100
@@ -84,7 +82,6 @@ class DefaultSizes:
     rope: bool = True
     dropout: float = 0.1
     input_dropout: float = 0.0
-    expert: bool = True
 
 
 @dataclass(frozen=True)
@@ -119,22 +116,14 @@ def decode(loadings: Loadings, latents: Tensor) -> Tensor:
     return F.linear(latents, loadings.write, loadings.bias)
 
 
-def log_rates(
-    loadings: Loadings,
-    latents: Tensor,
-    activity: Tensor,
-    visible: Tensor,
-    base: Tensor | None = None,
-) -> Tensor:
+def log_rates(loadings: Loadings, latents: Tensor, activity: Tensor, visible: Tensor) -> Tensor:
     """Return log rates (B, T, N) of latents and of what is visible of each unit's own past.
 
     `activity` and `visible` are those that were encoded; `visible` broadcasts to
     `activity` and has as many axes. A unit that is hidden in all bins has no visible
-    past: `decode` is enough for it. `base` are log rates that the latents correct.
+    past: `decode` is enough for it.
     """
     rates = decode(loadings, latents)
-    if base is not None:
-        rates = rates + base
     if loadings.own is None or loadings.centre is None:
         return rates
     seen = (activity - loadings.centre) * visible
@@ -352,11 +341,8 @@ class Network(nn.Module, ABC):
         return list(self.sessions).index(session)
 
     @abstractmethod
-    def activity(self, counts: Tensor, level: Level | None = None) -> Tensor:
-        """What of the counts (B, T, N) is multiplied with the loadings, float.
-
-        `level` is what is usual, for a network that works on what is not.
-        """
+    def activity(self, counts: Tensor) -> Tensor:
+        """What of the counts (B, T, N) is multiplied with the loadings, float."""
 
     @abstractmethod
     def loadings(self, session: str) -> Loadings:
@@ -396,7 +382,6 @@ class Network(nn.Module, ABC):
             parts = getattr(self, name)
             setattr(self, name, type(parts)(p for i, p in enumerate(parts) if i != index))
         del self.sessions[session]
-        getattr(self, "shares", {}).pop(session, None)
 
     def copy_units(self, source: str, target: str) -> None:
         """Give the units of one session that another has too the other's parameters."""
@@ -528,7 +513,7 @@ class Published(Network):
         self.claimed.add(eid)
         return True
 
-    def activity(self, counts: Tensor, level: Level | None = None) -> Tensor:  # noqa: ARG002
+    def activity(self, counts: Tensor) -> Tensor:
         """Return the counts themselves, float."""
         return counts.to(self.positions.dtype)
 
@@ -570,17 +555,10 @@ class Published(Network):
 class Default(Network):
     """Our network: a low-rank linear path from visible units into a transformer, and out.
 
-    With experts it works on deviations from what is usual, and corrects the log rates of the
-    session's linear expert. Every unit has one vector of loadings, the mean of its region plus
-    an offset of its own, so that a unit never seen before starts as its region. The linear path
-    sums what visible units say into `rank` components and smooths each in time; the transformer
+    Every unit has one vector of loadings, the mean of its region plus an offset of its
+    own, so that a unit never seen before starts as its region. The linear path sums what
+    visible units say into `rank` components and smooths each in time; the transformer
     makes latents of them. Under the causal prompt both look at the past alone, strictly.
-
-    Attributes
-    ----------
-    shares
-        By session, how much of the latents counts in each of TASKS; 1 where nothing is said.
-
     """
 
     own_parts = ("offsets", "session_tokens")
@@ -593,7 +571,6 @@ class Default(Network):
         self.region_means = nn.Parameter(torch.zeros(0, sum(self._parts)))  # (regions, ...)
         self.offsets = nn.ParameterList()
         self.session_tokens = nn.ParameterList()
-        self.shares: dict[str, Tensor] = {}
         lags = torch.arange(-sizes.reach, sizes.reach + 1)
         width = torch.logspace(math.log10(1.5), math.log10(sizes.reach / 2), sizes.rank)[:, None]
         self.kernel = nn.Parameter(-0.5 * (lags / width) ** 2)
@@ -679,33 +656,26 @@ class Default(Network):
         means = self.region_means
         return means.mean(0) if len(means) else means.new_zeros(means.shape[1])
 
-    def activity(self, counts: Tensor, level: Level | None = None) -> Tensor:
-        """Return square roots of the counts, whose noise depends least on the rate.
-
-        Of a network with experts: how far they are from what is usual.
-        """
-        roots = counts.to(self.positions.dtype).sqrt()
-        return roots if level is None else roots - level.roots
+    def activity(self, counts: Tensor) -> Tensor:
+        """Return square roots of the counts, whose noise depends least on the rate."""
+        return counts.to(self.positions.dtype).sqrt()
 
     def loadings(self, session: str) -> Loadings:
         """Return the loadings: region means plus offsets."""
         units = self.sessions[session]
         vectors = self._region_rows(units) + self.offsets[self.index(session)]
         read, write, own, bias = vectors.split(self._parts, dim=1)
-        usual = torch.as_tensor(units.roots, device=read.device)[:, None]
-        # An expert's activity is how far roots are from what is usual; else roots themselves.
-        centre = torch.zeros_like(usual) if self.sizes.expert else usual
+        centre = torch.as_tensor(units.roots, device=read.device)[:, None]
         n = len(units)
         read = read * self._read_scale(units)
         share = read.new_full((n, 1), 1 / n)
-        base = 0.0 if self.sizes.expert else _log(units.rates).to(read.device)
         return Loadings(
             read=F.pad(read, (0, 1)),
             present=torch.cat([-centre * read, share], dim=1),
             shift=None,
             write=write,
-            bias=base + bias[:, 0],
-            own=own / (usual + RATE_FLOOR),  # what is a large change depends on the rate
+            bias=_log(units.rates).to(read.device) + bias[:, 0],
+            own=own / (centre + RATE_FLOOR),  # what is a large change depends on the rate
             centre=centre[:, 0],
         )
 
@@ -725,9 +695,6 @@ class Default(Network):
         x = x + self.prompts(prompt).view(-1, 1, x.shape[-1])
         x = self.drop(x + self.session_tokens[self.index(session)])
         out: Tensor = self.head(self.trunk(x, causal=causal))
-        shares = self.shares.get(session)
-        if shares is not None and not self.training:
-            out = out * shares.to(out.device)[prompt].view(-1, 1, 1)
         return out
 
     def _times(self, session: str, bins: int) -> Tensor:

@@ -21,7 +21,7 @@ from napari_mtm.files import replacing
 from napari_mtm.masking.tasks import TASKS
 from napari_mtm.model.grid import Grid
 from napari_mtm.model.importing import check_unclaimed
-from napari_mtm.model.model import Model, Taught, best_device, build
+from napari_mtm.model.model import Blend, Model, Taught, best_device, build
 from napari_mtm.model.network import Default, DefaultSizes, Published, PublishedSizes
 from napari_mtm.model.readouts import Basis, Linear, Readouts
 from napari_mtm.model.tensors import checksum, read_tensors
@@ -43,7 +43,7 @@ _Name = Annotated[str, AfterValidator(_no_path)]
 
 
 _NEW: dict[str, Any] = {"align": "stimOn_times"}
-_NEW_OF_SESSIONS: dict[str, Any] = {"first": 0, "shares": None, "taught": None, "of": 0}
+_NEW_OF_SESSIONS: dict[str, Any] = {"first": 0, "blend": None, "taught": None, "of": 0}
 """What headers of the first version lack, and its value there."""
 
 
@@ -58,7 +58,7 @@ class _Session(_Strict):
     units: list[_Name]
     regions: list[_Name]
     first: int | None
-    shares: list[float] | None
+    blend: tuple[list[float], list[float]] | None
     taught: list[Annotated[int, Field(ge=0)]] | None
     of: int
 
@@ -156,13 +156,13 @@ def _described(model: Model, sessions: list[Units]) -> _Header:
 
 def _session(model: Model, units: Units) -> _Session:
     taught = model.taught.get(units.session)
-    shares = getattr(model.network, "shares", {}).get(units.session)
+    blend = model.blends.get(units.session)
     return _Session(
         id=units.session,
         units=list(units.ids),
         regions=list(units.regions),
         first=units.first,
-        shares=None if shares is None else shares.tolist(),
+        blend=None if blend is None else (list(blend.expert), list(blend.drift)),
         taught=None if taught is None else list(taught.trials),
         of=0 if taught is None else taught.of,
     )
@@ -187,6 +187,7 @@ def load_model(path: str | Path, *, device: str | torch.device | None = None) ->
             for session in header.sessions
             if session.taught is not None
         }
+        model.blends = {s.id: _blend(*s.blend) for s in header.sessions if s.blend is not None}
         for i, about in enumerate(header.readouts):
             readouts = _readouts(about, _within(tensors, f"readouts/{i}/"))
             _check_readouts(readouts, network)
@@ -240,8 +241,6 @@ def _as_today(given: dict[str, Any]) -> str:
     for session in sessions if isinstance(sessions, list) else []:
         if isinstance(session, dict):
             session.update(_NEW_OF_SESSIONS)
-    if given.get("preset") == "default" and isinstance(given.get("sizes"), dict):
-        given["sizes"]["expert"] = False
     return json.dumps({**given, **_NEW})
 
 
@@ -270,8 +269,6 @@ def _network(header: _Header, tensors: Mapping[str, Tensor]) -> Published | Defa
         for units, parts in sessions:
             for j, tensor in enumerate(network.own(units.session)):
                 tensor.copy_(parts[str(j)])
-    if isinstance(network, Default):
-        network.shares = {s.id: _shares(s.shares) for s in header.sessions if s.shares is not None}
     if isinstance(network, Published):
         network.unclaimed = {
             count: _within(tensors, f"unclaimed/{count}/") for count in header.unclaimed
@@ -283,11 +280,12 @@ def _network(header: _Header, tensors: Mapping[str, Tensor]) -> Published | Defa
     return network
 
 
-def _shares(values: list[float]) -> Tensor:
+def _blend(expert: list[float], drift: list[float]) -> Blend:
     """Raise ValueError where shares are not one per task, from 0 to 1."""
-    if len(values) != len(TASKS) or not all(0 <= value <= 1 for value in values):
-        raise ValueError("shares of the latents must be one per task, from 0 to 1")
-    return torch.tensor(values)
+    for values in (expert, drift):
+        if len(values) != len(TASKS) or not all(0 <= value <= 1 for value in values):
+            raise ValueError("shares of the linear expert must be one per task, from 0 to 1")
+    return Blend(tuple(expert), tuple(drift))
 
 
 def _check_sizes(sizes: PublishedSizes | DefaultSizes, n_tensors: int) -> None:
@@ -385,6 +383,4 @@ def _checksum(header: _Header, tensors: Mapping[str, Tensor]) -> int:
     if header.version < VERSION:
         left_out |= {**dict.fromkeys(_NEW, True)}
         left_out["sessions"] = {"__all__": set(_NEW_OF_SESSIONS)}
-        if header.preset == "default":
-            left_out["sizes"] = {"expert"}
     return checksum(header.model_dump_json(exclude=left_out), tensors)

@@ -168,10 +168,8 @@ class _LeaveOut:
         model, device = self._model, self._model.device
         self._device = device
         self._loadings = loadings = model.loadings(self._key)
-        self._expert = model.expert(self._key)
-        self._level = None if self._expert is None else self._expert.level(self._trials)
-        counts = torch.as_tensor(self._counts, device=device)
-        self._activity = model.network.activity(counts, self._level)
+        self._given = torch.as_tensor(self._counts, device=device)
+        self._activity = model.network.activity(self._given)
         units = torch.arange(self._counts.shape[2], device=device)
         self._units = units[self._part]
         self._inside = torch.isin(units, self._units)
@@ -195,13 +193,28 @@ class _LeaveOut:
             out[unit, trial] = rates.cpu()
             done += len(rates)
             progress(done / len(pairs), f"{self._task}: leaving out one unit at a time")
-        found = out.permute(1, 2, 0)
-        if self._expert is not None and self._level is not None:
-            # What it expects of a visible unit does not look at that unit.
-            inside = self._inside.view(1, 1, -1)
-            base = self._expert.log_rates(self._activity, inside, self._level)
-            found = found + base[:, :, self._units].cpu()
-        return found.numpy()
+        # What a linear expert expects of a visible unit does not look at that unit.
+        return self._blended(out.permute(1, 2, 0), self._inside, self._units).numpy()
+
+    def _blended(
+        self, rates: Tensor, visible: Tensor, units: Tensor, *, hidden_only: bool = False
+    ) -> Tensor:
+        """Put log rates (trials, bins, units) of some units together with a linear expert's."""
+        model, given = self._model, self._given
+        if not model.has_experts:
+            return rates
+        whole = torch.zeros(given.shape, device=self._device)
+        whole[:, :, units] = rates.to(self._device)
+        found = model.blended(
+            self._key,
+            self._task,
+            given,
+            visible.view(1, 1, -1),
+            whole,
+            self._trials,
+            hidden_only=hidden_only,
+        )
+        return found[:, :, units].cpu()
 
     def log_rates_of(self, group: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
         """Return log rates (trials, bins, group) of some units, left out together."""
@@ -219,15 +232,10 @@ class _LeaveOut:
 
         run = self._model.batches(VARIANTS).run
         found = torch.cat(list(run(len(self._counts), work)))
-        if self._expert is not None and self._level is not None:
-            some = torch.as_tensor(group, device=self._device)
-            visible = self._inside.clone()
-            visible[some] = False
-            base = self._expert.log_rates(
-                self._activity, visible.view(1, 1, -1), self._level, hidden_only=True
-            )
-            found = found + base[:, :, some].cpu()
-        return found.numpy()
+        some = torch.as_tensor(group, device=self._device)
+        visible = self._inside.clone()
+        visible[some] = False
+        return self._blended(found, visible, some, hidden_only=True).numpy()
 
     def _all_visible(self) -> Tensor:
         def work(part: slice) -> Tensor:

@@ -108,7 +108,7 @@ def begin(model: Model, lessons: Mapping[str, Lesson]) -> None:
         model.teach(lesson.session, lesson.trials)
         if isinstance(model.network, Default) and not model.knows(name):
             counts = torch.as_tensor(lesson.session.counts[lesson.trials], device=model.device)
-            start(model.network, name, counts, model.expert(name), lesson.trials)
+            start(model.network, name, counts)
         remember(model, lesson.session, lesson.trials)
     model.trained |= set(lessons)
 

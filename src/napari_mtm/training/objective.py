@@ -4,14 +4,12 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from napari_mtm.errors import TrainingError
 from napari_mtm.masking.sampling import DEFAULT, PUBLISHED, Layout, Recipe, draw, draw_temporal
 from napari_mtm.masking.tasks import TASKS, Task
-from napari_mtm.model.expert import Expert
 from napari_mtm.model.network import Network, encode, log_rates
 
 Masking = Literal["mtm", "temporal"]
@@ -58,12 +56,6 @@ class Objective:
         return cls(masking, PUBLISHED, mean=False)
 
 
-ALIKE = 4
-"""Trials of a batch that share a mask, where a network has linear experts."""
-
-NO_SLOW_LEVELS = 0.2
-"""Share of the batches without slow levels, so that a network does well without, too."""
-
 OURS = Objective()
 """Our objective."""
 
@@ -71,30 +63,16 @@ OURS = Objective()
 class Teacher:
     """The loss of batches of one session."""
 
-    def __init__(
-        self, network: Network, session: str, objective: Objective, expert: Expert | None = None
-    ) -> None:
+    def __init__(self, network: Network, session: str, objective: Objective) -> None:
         self.network, self.session, self.objective = network, session, objective
-        self._expert = expert
         units = network.sessions[session]
         self._scale = float(units.rates.mean(dtype=np.float64)) or 1.0
         device = next(network.parameters()).device
         self._layout = Layout.of(units.regions, power=objective.recipe.region_power, device=device)
 
-    def loss(
-        self,
-        kind: Kind,
-        counts: Tensor,
-        generator: torch.Generator,
-        trials_of: npt.NDArray[np.intp] | None = None,
-    ) -> Tensor:
-        """Return the loss of a batch under one kind of mask.
-
-        `trials_of` says which trials of the session the batch is.
-        """
+    def loss(self, kind: Kind, counts: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the loss of a batch under one kind of mask."""
         trials, bins, _ = counts.shape
-        # Each mask takes an expert a solve: trials share a few.
-        drawn = trials if self._expert is None else -(-trials // ALIKE)
         if kind == "temporal":
             masks = draw_temporal(
                 trials=trials, bins=bins, device=counts.device, generator=generator
@@ -104,16 +82,14 @@ class Teacher:
                 kind,
                 self.objective.recipe,
                 self._layout,
-                trials=drawn,
+                trials=trials,
                 bins=bins,
                 generator=generator,
             )
-            if drawn < trials:
-                masks = masks.repeated(ALIKE, trials)
         network = self.network
         loadings = network.loadings(self.session)
+        activity = network.activity(counts)
         task: Task = "neuron" if kind == "temporal" else kind
-        activity, base = self._expected(counts, masks.visible, trials_of, causal=task == "causal")
         prompt = torch.tensor([TASKS.index(task)], device=counts.device)
         latents = network.latents(
             encode(loadings, activity, masks.visible),
@@ -121,28 +97,9 @@ class Teacher:
             self.session,
             causal=task == "causal",
         )
-        rates = log_rates(loadings, latents, activity, masks.visible, base)
+        rates = log_rates(loadings, latents, activity, masks.visible)
         scored = masks.scored.expand_as(rates)
         nll = ((rates.exp() - counts * rates) * scored).sum()
         if not self.objective.mean:
             return nll
         return nll / scored.sum().clamp(min=1) / self._scale
-
-    @torch.no_grad()
-    def _expected(
-        self,
-        counts: Tensor,
-        visible: Tensor,
-        trials: npt.NDArray[np.intp] | None,
-        *,
-        causal: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the activity of a batch, and the log rates that the network is to correct."""
-        expert, network = self._expert, self.network
-        if expert is None:
-            return network.activity(counts), None
-        level = expert.level(trials if torch.rand(()) >= NO_SLOW_LEVELS else None)
-        activity = network.activity(counts, level)
-        if causal:
-            return activity, level.log_rates.expand_as(activity)
-        return activity, expert.log_rates(activity, visible, level, hidden_only=True)

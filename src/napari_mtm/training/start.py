@@ -1,17 +1,13 @@
 """A start in closed form for the loadings of a session's units."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from napari_mtm.masking.sampling import DEFAULT, Layout, draw
 from napari_mtm.masking.tasks import TASKS
-from napari_mtm.model.expert import Expert, gaussian
 from napari_mtm.model.network import (
     RATE_FLOOR,
     Default,
@@ -33,59 +29,24 @@ _PRIOR = 0.05
 _ITERATIONS = 4
 _FARTHEST = 3.0
 _ROWS = 2048
-_LITTLE = 0.02
 
 
-def start(
-    network: Default,
-    session: str,
-    counts: Tensor,
-    expert: Expert | None = None,
-    trials: npt.NDArray[np.intp] | None = None,
-) -> None:
-    """Start the loadings of a session's units from `counts` (trials, bins, units) to train on.
-
-    `expert` is the linear expert that the network corrects, and `trials` say which trials of
-    the session the counts are.
-    """
-    centre = torch.as_tensor(network.sessions[session].roots, device=counts.device)
-    deviations = _Deviations(counts, centre, expert, trials)
-    start_reading(network, session, deviations)
-    start_own_past(network, session, deviations)
-    if expert is None:
-        start_writing(network, session, counts)
-    else:
-        start_correcting(network, session)
+def start(network: Default, session: str, counts: Tensor) -> None:
+    """Start the loadings of a session's units from `counts` (trials, bins, units) to train on."""
+    start_reading(network, session, counts)
+    start_own_past(network, session, counts)
+    start_writing(network, session, counts)
 
 
-@dataclass(frozen=True)
-class _Deviations:
-    """Deviations of square-root counts from their mean, or from what an expert calls usual."""
-
-    counts: Tensor
-    centre: Tensor
-    expert: Expert | None
-    trials: npt.NDArray[np.intp] | None
-
-    def __iter__(self) -> Iterator[Tensor]:
-        """Yield a few trials at a time, (trials, bins, units)."""
-        for start in range(0, len(self.counts), _CHUNK):
-            some = slice(start, start + _CHUNK)
-            usual = self.centre
-            if self.expert is not None:
-                level = self.expert.level(None if self.trials is None else self.trials[some])
-                usual = level.roots
-            yield self.counts[some].float().sqrt() - usual
-
-
-def start_reading(network: Default, session: str, deviations: _Deviations) -> None:
+def start_reading(network: Default, session: str, counts: Tensor) -> None:
     """Start what units say on the principal components of smoothed activity.
 
     Units are weighed between their covariance and their correlation, so that neither
     the busiest nor the noisiest rule.
     """
-    weight = (deviations.centre + _FLOOR).rsqrt()
-    values, vectors = torch.linalg.eigh(_covariance(deviations, weight))
+    centre = torch.as_tensor(network.sessions[session].roots, device=counts.device)
+    weight = (centre + _FLOOR).rsqrt()
+    values, vectors = torch.linalg.eigh(_covariance(counts, centre, weight))
     # A vector and its opposite are as good, and rounding decides which is found.
     vectors = vectors * vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True)).sign()
     rank = min(network.sizes.rank, len(values))
@@ -93,15 +54,6 @@ def start_reading(network: Default, session: str, deviations: _Deviations) -> No
     components = vectors.flip(1)[:, :rank] * weight[:, None] / size
     spare = network.sizes.rank - rank
     network.set_reading(session, F.pad(components, (0, spare)))
-
-
-def start_correcting(network: Default, session: str) -> None:
-    """Start with next to no correction: at what the expert says."""
-    n_units = len(network.sessions[session])
-    device = network.positions.device
-    generator = torch.Generator().manual_seed(0)
-    weights = _LITTLE * torch.randn(n_units, network.sizes.head, generator=generator)
-    network.set_writing(session, weights.to(device), torch.zeros(n_units, device=device))
 
 
 def start_writing(network: Default, session: str, counts: Tensor) -> None:
@@ -177,28 +129,31 @@ def _regress(latents: Tensor, offsets: Tensor, scored: Tensor, spikes: Tensor) -
     return weights
 
 
-def _covariance(deviations: _Deviations, weight: Tensor) -> Tensor:
+def _covariance(counts: Tensor, centre: Tensor, weight: Tensor) -> Tensor:
     """Covariance (N, N) of weighed, smoothed deviations of square roots."""
-    trials, bins, n_units = deviations.counts.shape
-    kernel = gaussian(bins, _SD, weight.device)
-    total = torch.zeros(n_units, n_units, device=weight.device)
-    for part in deviations:
-        flat = ((kernel @ part) * weight).flatten(0, 1)
+    trials, bins, n_units = counts.shape
+    time = torch.arange(bins, device=counts.device)
+    kernel = torch.exp(-0.5 * ((time[:, None] - time) / _SD) ** 2)
+    kernel = kernel / kernel.sum(dim=1, keepdim=True)
+    total = torch.zeros(n_units, n_units, device=counts.device)
+    for part in torch.split(counts, _CHUNK):
+        smooth = kernel @ (part.float().sqrt() - centre)
+        flat = (smooth * weight).flatten(0, 1)
         total += flat.T @ flat
     return total / max(trials * bins, 1)
 
 
-def start_own_past(network: Default, session: str, deviations: _Deviations) -> None:
+def start_own_past(network: Default, session: str, counts: Tensor) -> None:
     """Start each unit's own past on a regression of the bins after some times on those before."""
-    scales, bins = network.sizes.own, deviations.counts.shape[1]
+    scales, bins = network.sizes.own, counts.shape[1]
     if not scales or bins <= _AHEAD:
         return
-    centre, device = deviations.centre, deviations.centre.device
-    kernels = own_kernels(scales, bins, device)
-    gram = torch.zeros(len(centre), scales, scales, device=device)
-    product = torch.zeros(len(centre), scales, device=device)
-    for part in deviations:
-        change = part / (centre + RATE_FLOOR)
+    centre = torch.as_tensor(network.sessions[session].roots, device=counts.device)
+    kernels = own_kernels(scales, bins, counts.device)
+    gram = torch.zeros(len(centre), scales, scales, device=counts.device)
+    product = torch.zeros(len(centre), scales, device=counts.device)
+    for part in torch.split(counts, _CHUNK):
+        change = (part.float().sqrt() - centre) / (centre + RATE_FLOOR)
         for cut in range(bins - _AHEAD, 0, -_AHEAD):
             ahead = slice(cut, cut + _AHEAD)
             seen = change[:, :cut]

@@ -79,13 +79,9 @@ class Trainer:
             for i, name in enumerate(self._names)
             if i in mine
         }
-        for i in mine:
-            model.attach(lessons[self._names[i]].session)
         self._teachers = {
-            i: Teacher(network, self._names[i], settings.objective, model.expert(self._names[i]))
-            for i in self._counts
+            i: Teacher(network, self._names[i], settings.objective) for i in self._counts
         }
-        self._trials = {i: lessons[self._names[i]].trials for i in self._counts}
         self._parameters = {
             name: parameter
             for name, parameter in network.named_parameters()
@@ -129,8 +125,7 @@ class Trainer:
             torch.manual_seed(batch.seed)
             some = counts[torch.as_tensor(rows, device=counts.device)].float()
             kind = settings.objective.kind(batch.task)
-            trials = self._trials[batch.session][rows]
-            loss = self._teachers[batch.session].loss(kind, some, self._generator, trials)
+            loss = self._teachers[batch.session].loss(kind, some, self._generator)
             (loss * batch.weight).backward()  # type: ignore[no-untyped-call]
             totals[:, KINDS.index(kind)] += torch.stack([loss.detach(), torch.ones_like(loss)])
         drawn = {self._names[batch.session] for batch in batches}

@@ -12,16 +12,16 @@ from napari_mtm.masking.mask import Mask
 from napari_mtm.masking.sampling import Layout, Recipe, draw
 from napari_mtm.masking.tasks import TASKS, Task
 from napari_mtm.metrics import FLOOR
-from napari_mtm.model.model import Model
-from napari_mtm.model.network import Default
+from napari_mtm.model.model import HALF, Blend, Model
 from napari_mtm.recording.session import Session
 
 TRIALS = 64
 """Masked trials that each task is validated on, shared among the sessions."""
 
 _SHARES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
+_DRIFTS = (0.0, 0.5, 1.0)
 _FEWEST = 8
-"""Validation trials from which it can be told how much of the latents should count."""
+"""Validation trials from which it can be told how much of the linear expert should count."""
 
 _RECIPE = Recipe(units=(0.1, 0.1), region_power=1.0)
 
@@ -93,49 +93,65 @@ class Exam:
         """Score a model, pooled over units; NaN where nothing that is scored fired."""
         return {task: self._score(model, task) for task in TASKS}
 
-    def best_share(self, model: Model, task: Task) -> float:
-        """Return how much of the latents should count: log rates are linear in it."""
-        shares = model.network.shares if isinstance(model.network, Default) else {}
-        kept = shares.pop(self.session, None)
-        whole = self._log_rates(model, task)
-        shares[self.session] = torch.zeros(len(TASKS))
-        nothing = self._log_rates(model, task)
-        del shares[self.session]
-        if kept is not None:
-            shares[self.session] = kept
-        scores = [self._gain(nothing + share * (whole - nothing), task) for share in _SHARES]
-        return _SHARES[int(np.nanargmax(scores))] if np.isfinite(scores).any() else 1.0
+    def best_blend(self, model: Model, task: Task) -> tuple[float, float]:
+        """Return the shares of a session's linear expert and of drift that score best."""
+        before = model.blends.get(self.session)
+        scored = self.scored[task]
+        network, follows, expert = (
+            self._log_rates_as(model, task, *shares)[scored] for shares in ((0, 0), (0, 1), (1, 0))
+        )
+        model.blends.pop(self.session, None)
+        if before is not None:
+            model.blends[self.session] = before
+        counts, null = self.counts[scored], np.broadcast_to(self.null, scored.shape)[scored]
+        scores = {}
+        for share in _SHARES:
+            for drift in _DRIFTS:
+                rates = (1 - share) * (network + drift * (follows - network)) + share * expert
+                score = _gain(counts, rates, null)
+                if math.isfinite(score):
+                    scores[share, drift] = score
+        return max(scores, key=scores.__getitem__, default=HALF.at(task))
+
+    def _log_rates_as(
+        self, model: Model, task: Task, expert: float, drift: float
+    ) -> npt.NDArray[np.float32]:
+        n = len(TASKS)
+        model.blends[self.session] = Blend((expert,) * n, (drift,) * n)
+        return self._log_rates(model, task)
 
     def _score(self, model: Model, task: Task) -> float:
-        return self._gain(self._log_rates(model, task), task)
+        scored = self.scored[task]
+        null = np.broadcast_to(self.null, scored.shape)[scored]
+        return _gain(self.counts[scored], self._log_rates(model, task)[scored], null)
 
     def _log_rates(self, model: Model, task: Task) -> npt.NDArray[np.float32]:
         return model.predict(
             self.counts, self.hidden[task], task=task, session=self.session, trials=self.trials
         )
 
-    def _gain(self, rates: npt.NDArray[np.float32], task: Task) -> float:
-        null = np.log(np.maximum(self.null, FLOOR))
-        scored = self.scored[task]
-        with np.errstate(over="ignore", invalid="ignore"):  # of broken weights
-            gain = self.counts * (rates - null) - (np.exp(rates) - self.null)
-        spikes = float(self.counts.sum(where=scored, dtype=np.float64))
-        found = float(gain.sum(where=scored, dtype=np.float64))
-        return found / (spikes * math.log(2)) if spikes else math.nan
+
+def _gain(
+    counts: npt.NDArray[np.uint8], rates: npt.NDArray[np.float32], null: npt.NDArray[np.float32]
+) -> float:
+    """Return bits per spike of log rates above null rates; NaN where nothing fired."""
+    with np.errstate(over="ignore", invalid="ignore"):  # of broken weights
+        gain = counts * (rates - np.log(np.maximum(null, FLOOR))) - (np.exp(rates) - null)
+    spikes = float(counts.sum(dtype=np.float64))
+    return float(gain.sum(dtype=np.float64)) / (spikes * math.log(2)) if spikes else math.nan
 
 
 def calibrate(model: Model, exams: list[Exam]) -> None:
-    """Let as much of the latents of each session count as its validation trials speak for.
+    """Let as much of each session's linear expert count as its validation trials speak for.
 
-    That guards against what was learnt by heart of a small session. Sessions with few
-    validation trials are left as they are, and so are networks without linear experts.
+    Sessions with few of them are left as they are, and so are networks without experts.
     """
-    if not model.has_experts or not isinstance(model.network, Default):
+    if not model.has_experts:
         return
     for exam in exams:
         if len(np.unique(exam.trials)) >= _FEWEST:
-            shares = [exam.best_share(model, task) for task in TASKS]
-            model.network.shares[exam.session] = torch.tensor(shares)
+            best = {task: exam.best_blend(model, task) for task in TASKS}
+            model.blends[exam.session] = Blend.of(best)
 
 
 def validate(model: Model, exams: list[Exam]) -> dict[Task, float]:
