@@ -13,7 +13,8 @@ from napari_mtm.masking.mask import Mask
 from napari_mtm.masking.tasks import TASKS
 from napari_mtm.metrics import tally
 from napari_mtm.model.batches import Batches
-from napari_mtm.model.model import Model, build, new_model
+from napari_mtm.model.model import Blend, Model, build, new_model
+from napari_mtm.recording.slow import SlowLevels
 from tests.conftest import trials
 from tests.model.small import (
     BINS,
@@ -441,7 +442,7 @@ def test_notes_say_what_is_not_fine_tuned(preset):
     assert not model.knows(other)
     (note,) = model.reconstruct(other, Mask.neurons(other, [0])).notes
     assert note.startswith("The model is not fine-tuned on small-1")
-    assert ("region's mean" if preset == "default" else "mean rate") in note
+    assert ("linear regression" if preset == "default" else "mean rate") in note
     assert other.id not in model.trained
 
 
@@ -796,3 +797,41 @@ def test_no_trials_are_a_mistake(none):
     chosen = np.zeros(session.n_trials, bool) if isinstance(none, str) else none
     with pytest.raises(MaskError, match="No trials of session"):
         small_model("default", session).reconstruct(session, Mask.nothing(session), chosen)
+
+
+# The network and the linear expert
+
+
+def test_shares_put_network_and_expert_together():
+    """A weighed sum of log rates; the network's follow the slow levels as far as is said."""
+    session = behaving()
+    model, test = small_model("default", session), session.split().test
+    hidden = np.zeros((BINS, UNITS), bool)
+    hidden[:, 2] = True
+
+    def rates(expert, drift, task="neuron"):
+        model.blends[session.id] = Blend((expert,) * 4, (drift,) * 4)
+        asked = session.counts[test], hidden
+        return model.predict(*asked, task=task, session=session, trials=test)
+
+    network, expert = rates(0, 0), rates(1, 0)
+    np.testing.assert_allclose(rates(0.25, 0), 0.75 * network + 0.25 * expert, atol=1e-5)
+    np.testing.assert_array_equal(rates(1, 1), expert)
+    levels, _ = SlowLevels.of(session).at(test)
+    np.testing.assert_allclose(
+        rates(0, 0.5) - network,
+        np.broadcast_to(0.5 * np.log(levels)[:, None], network.shape),
+        atol=1e-4,
+    )
+    usual = model.expert(session.id).level(test).log_rates.numpy()
+    np.testing.assert_allclose(rates(1, 0, "causal"), usual, atol=1e-5)
+
+
+def test_without_validation_the_expert_counts_most_where_nothing_was_learned():
+    model = small_model("default", SESSION)
+    other = small_session(seed=1)
+    known, new = (model.blend(model.attach(session)) for session in (SESSION, other))
+    assert 0 < known.at("neuron")[0] < new.at("neuron")[0] == 1
+    assert new.at("causal")[0] < 1  # its forecasts are the usual course
+    part = SESSION.select(units=[0, 2])
+    assert model.blend(model.attach(part)) == known

@@ -22,14 +22,13 @@ from napari_mtm.masking.mask import Mask
 from napari_mtm.masking.tasks import TASKS
 from napari_mtm.model import weights
 from napari_mtm.model.importing import from_published_state
-from napari_mtm.model.model import new_model
+from napari_mtm.model.model import Blend
 from napari_mtm.model.tensors import checksum
 from napari_mtm.model.weights import load_model, save_model
 from tests.conftest import trials
 from tests.model.small import (
     BINS,
     PRESETS,
-    SIZES,
     small_counts,
     small_model,
     small_session,
@@ -191,6 +190,17 @@ def test_the_same_model_gives_the_same_bytes(preset, models, files, tmp_path):
         assert (tmp_path / name).read_bytes() == files[preset].read_bytes()
     save_model(full_model(preset, seed=1), tmp_path / "other")
     assert (tmp_path / "other").read_bytes() != files[preset].read_bytes()
+
+
+@pytest.mark.parametrize("shares", [[0.5] * 3, [0.5, 0.5, 0.5, 1.5], [float("nan")] * 4], ids=str)
+def test_shares_that_are_none_are_refused(shares, tmp_path):
+    model = small_model("default", SESSION)
+    model.blends[SESSION.id] = Blend((0.125, 0.25, 0.0, 1.0), (0.0, 0.5, 1.0, 0.0))
+    save_model(model, tmp_path / "m")
+    assert loaded(tmp_path / "m").blends == model.blends
+    header, tensors = parts(tmp_path / "m")
+    header["sessions"][0]["blend"][1] = shares
+    refused(write(tmp_path, header, tensors, sign=True))
 
 
 # A save that fails
@@ -407,15 +417,13 @@ def test_a_newer_version(files, tmp_path):
 
 
 def test_weights_of_the_first_version_are_read(tmp_path):
-    """They knew no linear expert, and less of their sessions."""
-    sizes = replace(SIZES["default"], expert=False)
-    model = new_model(SESSION, sizes=sizes, device="cpu")
-    model.trained.add(SESSION.id)
+    """They knew less of their sessions."""
+    model = small_model("default", SESSION)
     save_model(model, tmp_path / "m")
     header, tensors = parts(tmp_path / "m")
-    del header["align"], header["sizes"]["expert"]
+    del header["align"]
     for session in header["sessions"]:
-        for name in ("first", "shares", "taught", "of"):
+        for name in ("first", "blend", "taught", "of"):
             del session[name]
     header["version"] = 1
     signed = json.dumps(
@@ -423,7 +431,6 @@ def test_weights_of_the_first_version_are_read(tmp_path):
         separators=(",", ":"),
     )
     found = loaded(write(tmp_path, header | {"checksum": checksum(signed, tensors)}, tensors))
-    assert not found.has_experts
     np.testing.assert_array_equal(
         *(m.predict(SESSION.counts, some_hidden(), session=SESSION) for m in (found, model))
     )
@@ -562,7 +569,7 @@ def test_sizes_that_lie_where_no_session_tells(tmp_path):
             "units": list(map(str, range(50_000))),
             "regions": ["CA1"] * 50_000,
             "first": 0,
-            "shares": None,
+            "blend": None,
             "taught": None,
             "of": 0,
         }

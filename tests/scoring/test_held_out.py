@@ -48,6 +48,7 @@ def with_silence() -> Session:
 def stirred(session: Session, preset: str) -> Model:
     """A model in which no parameter is left at 0."""
     model = new_model(session, preset, sizes=SIZES[preset], device="cpu")
+    model.trained.add(session.id)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in model.network.parameters():

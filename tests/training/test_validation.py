@@ -4,11 +4,15 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from napari_mtm.masking.tasks import TASKS
-from napari_mtm.model.model import new_model
+from napari_mtm.model.model import Blend, new_model
 from napari_mtm.recording.session import Session
-from napari_mtm.training.validation import Exam, validate
+from napari_mtm.training.loop import train
+from napari_mtm.training.settings import Settings
+from napari_mtm.training.trainer import Lesson
+from napari_mtm.training.validation import Exam, calibrate, validate
 from tests.training.waves import SMALL, waves
 
 
@@ -89,3 +93,52 @@ def test_sessions_count_alike_and_silence_has_no_score() -> None:
     alone = validate(model, [heard])
     assert validate(model, [heard, exam(silent)]) == alone
     assert validate(model, [exam(silent)]) == {}
+
+
+# How much of the linear expert counts
+
+
+def larger_exam(session: Session) -> Exam:
+    """One of as many trials as it takes to choose by."""
+    split = session.split()
+    trials = np.concatenate([split.validation, split.test])
+    return Exam.of(session, trials, session.counts[split.train].mean(axis=(0, 1)), size=20)
+
+
+def test_a_network_that_knows_nothing_leaves_all_to_the_expert() -> None:
+    session = waves()
+    model = new_model(session, sizes=SMALL, device="cpu")
+    with torch.no_grad():
+        for parameter in model.network.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    model.teach(session, session.split().train)
+    found = larger_exam(session)
+    calibrate(model, [found])
+    blend = model.blends[session.id]
+    for task in ("neuron", "inter-region"):
+        assert blend.at(task)[0] > 0.8
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_no_other_shares_score_better(task: str) -> None:
+    session = waves()
+    model = new_model(session, sizes=SMALL, device="cpu")
+    train(model, {session.id: Lesson(session, session.split().train)}, Settings(steps=40))
+    found = larger_exam(session)
+    calibrate(model, [found])
+    best = found.bits_per_spike(model)[task]
+    rng = np.random.default_rng(0)
+    for _ in range(8):
+        expert, drift = rng.integers(0, 9) / 8, rng.integers(0, 3) / 2
+        model.blends[session.id] = Blend((expert,) * 4, (drift,) * 4)
+        assert found.bits_per_spike(model)[task] <= best + 1e-4
+
+
+def test_few_validation_trials_say_nothing() -> None:
+    session = waves()
+    split = session.split()
+    model = new_model(session, sizes=SMALL, device="cpu")
+    model.teach(session, split.train)
+    null = session.counts[split.train].mean(axis=(0, 1)).astype(np.float32)
+    calibrate(model, [Exam.of(session, split.validation[:3], null)])
+    assert not model.blends

@@ -64,12 +64,12 @@ class Blend:
         return self.expert[place], self.drift[place]
 
 
-HALF = Blend((0.5,) * len(TASKS), (0.5,) * len(TASKS))
-"""Where no validation says more."""
+UNTOLD = Blend(tuple(0.25 if task == "causal" else 0.5 for task in TASKS), (0.5,) * len(TASKS))
+"""Where no validation trials tell. Of the future the expert knows the usual course alone."""
 
-EXPERT_ALONE = Blend(tuple(0.5 if task == "causal" else 1.0 for task in TASKS), (1.0,) * len(TASKS))
-"""Of a session that the weights were not trained on. Of the future the expert knows the usual
-course alone, while a unit's own past is read alike in all sessions."""
+UNTRAINED = Blend(tuple(0.5 if task == "causal" else 1.0 for task in TASKS), (1.0,) * len(TASKS))
+"""Of a session that the weights were not trained on. How a unit goes on from its own past is much
+the same in all sessions."""
 
 
 @dataclass(frozen=True)
@@ -353,8 +353,12 @@ class Model:
         notes = list(self.notes)
         if not self.knows(session):
             notes.append(
-                f"The model is not fine-tuned on {session.title}: its units are given "
-                + ("their region's mean." if self.preset == "default" else "their mean rate.")
+                f"The model is not fine-tuned on {session.title}: "
+                + (
+                    "its units are predicted by linear regression."
+                    if self.preset == "default"
+                    else "its units are given their mean rate."
+                )
             )
         return tuple(notes)
 
@@ -413,7 +417,7 @@ class Model:
     def blend(self, key: str) -> Blend:
         """Return how network and expert are put together for a session, by its key."""
         session = self._variant_of.get(key, key)
-        usual = HALF if session in self.trained else EXPERT_ALONE
+        usual = UNTOLD if session in self.trained else UNTRAINED
         return self.blends.get(session, usual)
 
     def blended(

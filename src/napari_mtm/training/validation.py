@@ -12,7 +12,7 @@ from napari_mtm.masking.mask import Mask
 from napari_mtm.masking.sampling import Layout, Recipe, draw
 from napari_mtm.masking.tasks import TASKS, Task
 from napari_mtm.metrics import FLOOR
-from napari_mtm.model.model import HALF, Blend, Model
+from napari_mtm.model.model import UNTOLD, Blend, Model
 from napari_mtm.recording.session import Session
 
 TRIALS = 64
@@ -111,7 +111,7 @@ class Exam:
                 score = _gain(counts, rates, null)
                 if math.isfinite(score):
                     scores[share, drift] = score
-        return max(scores, key=scores.__getitem__, default=HALF.at(task))
+        return max(scores, key=scores.__getitem__, default=UNTOLD.at(task))
 
     def _log_rates_as(
         self, model: Model, task: Task, expert: float, drift: float
