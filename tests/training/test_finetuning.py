@@ -1,5 +1,6 @@
 """Fine-tuning: a model learns one session more, and the one it came from stays as it was."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 import torch
 
 from napari_mtm.errors import Cancelled, TrainingError, WeightsError
-from napari_mtm.model.model import Model, new_model
+from napari_mtm.masking.tasks import TASKS
+from napari_mtm.model.model import Blend, Model, new_model
 from napari_mtm.model.seen import seen
 from napari_mtm.recording.session import Session
 from napari_mtm.scoring.held_out import held_out_rates
@@ -46,9 +48,14 @@ def co_smoothing(model: Model, session: Session) -> float:
 
 def test_a_session_is_learned(pretrained: Model, tmp_path: Path) -> None:
     session = waves(2)
-    before = co_smoothing(pretrained, session)
     tuned = finetune(pretrained, session, tmp_path / "run", settings=QUICK).model(device="cpu")
-    assert co_smoothing(tuned, session) > before  # which the linear expert alone makes good already
+    blended = co_smoothing(tuned, session)
+    alone = Blend((0.0,) * len(TASKS), (0.0,) * len(TASKS))  # the network, without linear experts
+    tuned.blends[session.id] = alone
+    untaught = copy.deepcopy(pretrained)
+    untaught.blends[session.id] = alone
+    assert co_smoothing(tuned, session) > co_smoothing(untaught, session) + 0.1
+    assert blended > co_smoothing(tuned, session)
     assert tuned.knows(session)
     assert session.id in tuned.readouts
     assert not tuned.notes_on(session)

@@ -216,8 +216,8 @@ class Model:
         task
             The prompt; "neuron" where none is given.
         session
-            Whose units these are: a session, or the id of one that the model knows and was
-            given before.
+            Whose units these are: a session, or the id of one that the model knows. Until that
+            was given itself, the network predicts it alone, without a linear expert.
         trials
             Which trials of the session the counts are, so that the slow level of each unit
             there is known; without, it is taken to be as usual.
@@ -451,18 +451,8 @@ class Model:
         return found + share * base
 
     def expert(self, key: str) -> Expert | None:
-        """Return the linear expert of a session by its key; None where the network has none.
-
-        Raises WeightsError where the session itself was not given yet.
-        """
-        if not self.has_experts:
-            return None
-        if key not in self._experts:
-            raise WeightsError(
-                f"The model must see session {key} to fit its linear expert; give the session "
-                "itself instead of its id."
-            )
-        return self._experts[key][1]
+        """Return the linear expert of a session by its key, once the session itself was given."""
+        return self._experts[key][1] if key in self._experts else None
 
     def teach(self, session: Session, trials: npt.NDArray[np.intp]) -> None:
         """Note which trials of a session the model may know, and fit its expert on them."""
