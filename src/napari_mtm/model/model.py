@@ -224,7 +224,7 @@ class Model:
 
         """
         key, counts, hidden = self._given(session, counts, hidden)
-        passes = self._passes(key, counts, hidden, task or "neuron", trials=trials)
+        passes = self._passes(key, counts, hidden, task or "neuron", blend=True, trials=trials)
         return _joined([rates.cpu() for _, rates in passes], counts.shape)
 
     def latents(
@@ -235,14 +235,10 @@ class Model:
         task: Task,
         session: Session | str,
         strict: bool = False,
-        trials: npt.NDArray[np.intp] | None = None,
     ) -> npt.NDArray[np.float32]:
-        """Return latents (trials, bins, L); `strict` keeps the future out of each bin.
-
-        `trials` are as in `predict`.
-        """
+        """Return latents (trials, bins, L); `strict` keeps the future out of each bin."""
         key, counts, hidden = self._given(session, counts, hidden)
-        passes = self._passes(key, counts, hidden, task, strict=strict, trials=trials)
+        passes = self._passes(key, counts, hidden, task, strict=strict)
         return _joined([latents.cpu() for latents, _ in passes], (*counts.shape[:2], -1))
 
     def reconstruct(
@@ -268,12 +264,12 @@ class Model:
         prompt = task or mask.prompt
         key = self.attach(session)
         which = chosen if slow_levels else None
-        passes = list(self._passes(key, counts, mask.hidden, prompt, trials=which))
+        passes = list(self._passes(key, counts, mask.hidden, prompt, blend=True, trials=which))
         found = _joined([rates.cpu() for _, rates in passes], counts.shape)
         decoded: dict[str, npt.NDArray[np.float32]] = {}
         if decode and session.id in self.readouts:
             latents = _joined([part.cpu() for part, _ in passes], (*counts.shape[:2], -1))
-            decoded = self._decoded(session, chosen, mask, latents)
+            decoded = self._decoded(session, counts, mask, latents)
         return Reconstruction(
             session=session.id,
             mask=mask,
@@ -299,31 +295,19 @@ class Model:
         self.attach(session)
         if session.id not in self.readouts:
             return {}
-        chosen = chosen_trials(session, trials)
-        latents = self.latents(
-            session.counts[chosen],
-            mask.hidden,
-            task=task or mask.prompt,
-            session=session,
-            trials=chosen,
-        )
-        return self._decoded(session, chosen, mask, latents)
+        counts = session.counts[chosen_trials(session, trials)]
+        prompt = task or mask.prompt
+        latents = self.latents(counts, mask.hidden, task=prompt, session=session)
+        return self._decoded(session, counts, mask, latents)
 
     def _decoded(
         self,
         session: Session,
-        trials: npt.NDArray[np.intp],
+        counts: npt.NDArray[np.uint8],
         mask: Mask,
         latents: npt.NDArray[np.float32],
     ) -> dict[str, npt.NDArray[np.float32]]:
-        past = self.latents(
-            session.counts[trials],
-            mask.hidden,
-            task="causal",
-            session=session,
-            strict=True,
-            trials=trials,
-        )
+        past = self.latents(counts, mask.hidden, task="causal", session=session, strict=True)
         return self.readouts[session.id].decode(latents, past)
 
     def visible_latents(
@@ -333,10 +317,8 @@ class Model:
         counts = session.counts[trials]
         nothing = np.zeros((session.n_bins, session.n_units), dtype=bool)
         return (
-            self.latents(counts, nothing, task="neuron", session=session, trials=trials),
-            self.latents(
-                counts, nothing, task="causal", session=session, strict=True, trials=trials
-            ),
+            self.latents(counts, nothing, task="neuron", session=session),
+            self.latents(counts, nothing, task="causal", session=session, strict=True),
         )
 
     def fit_readouts(
@@ -540,9 +522,13 @@ class Model:
         task: Task,
         *,
         strict: bool = False,
+        blend: bool = False,
         trials: npt.NDArray[np.intp] | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield latents and log rates of batches of trials."""
+        """Yield latents and log rates of batches of trials; with `blend`, those of the expert too.
+
+        `trials` say which of the session the counts are, where slow levels are to be known.
+        """
         if task not in TASKS:
             raise MaskError(f"There is no prompt {task!r}; there are {', '.join(TASKS)}.")
         causal = task == "causal"
@@ -558,8 +544,10 @@ class Model:
                 latents, rates = self._replays.run((key, causal, strict), loadings, run, *inputs)
             else:
                 latents, rates = run(*inputs)
-            some = None if trials is None else trials[part]
-            return latents, self.blended(key, task, inputs[0], inputs[1], rates, some)
+            if blend:
+                some = None if trials is None else trials[part]
+                rates = self.blended(key, task, inputs[0], inputs[1], rates, some)
+            return latents, rates
 
         with self.evaluating():
             yield from self.batches(16).run(len(counts), work)
