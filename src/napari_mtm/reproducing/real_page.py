@@ -158,6 +158,8 @@ def _session_table(animals: Animals) -> Iterator[str]:
 def _differences(results: Sequence[Result], animals: Animals) -> Iterator[str]:
     """Yield, of each pair of arms, scores by session and by animal."""
     for better, worse in _BY_SESSION:
+        if not _compared(results, worse, better):
+            continue
         yield f"{better}, and in brackets how far it is above {worse}; means over seeds:"
         yield ""
         yield from head("", *SCORES)
@@ -169,6 +171,11 @@ def _differences(results: Sequence[Result], animals: Animals) -> Iterator[str]:
             ids = {session.id for session in sessions}
             yield row(f"**{animal}**", *(_of(both, ids) for both in found.values()))
         yield ""
+
+
+def _compared(results: Sequence[Result], x: str, y: str) -> bool:
+    """Whether there is a session that both arms were scored on: not all are trained at once."""
+    return any(pairs(results, x, y, score) for score in SCORES)
 
 
 def _of(both: Mapping[Key, tuple[float, float]], sessions: set[str]) -> str:
@@ -214,7 +221,8 @@ def _pictures(results: Sequence[Result], out: Path) -> Iterator[str]:
     if not can_draw():
         return
     drawn = [("reduced-rank", "default"), ("mtm", "default"), ("default", _PRETRAINED)]
-    figures = against_each_other(results, [*drawn, (_FEW, _PRETRAINED_FEW)])
+    drawn = [arms for arms in (*drawn, (_FEW, _PRETRAINED_FEW)) if _compared(results, *arms)]
+    figures = against_each_other(results, drawn)
     for path in save_figures(figures, out / "figures-real"):
         yield f"![{path.stem}]({path.parent.name}/{path.name})"
     yield ""
