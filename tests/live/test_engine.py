@@ -102,6 +102,9 @@ class Fake:
         self.no_behaviour: set[int] = set()
         self.at_behaviour.open()
 
+    def attach(self, session):
+        """Know all sessions."""
+
     def reconstruct(self, session, mask, trials, *, task=None, decode=True):
         self.calls.append(("rates", session, mask, list(trials), task, decode))
         self.at_rates(trials[0])

