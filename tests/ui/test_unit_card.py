@@ -27,6 +27,9 @@ class Model:
         self.readouts = {}
         self._refuses = refuses
 
+    def forget_readouts_of_another_cut(self, session: Session) -> None:
+        """It has none."""
+
     def check(self, session: Session) -> None:
         if self._refuses:
             raise WeightsError(self._refuses)
@@ -383,6 +386,7 @@ def test_with_the_live_model(cards, coordinator, sample, qtbot):
     hidden = np.zeros((sample.n_bins, sample.n_units), bool)
     hidden[:, UNIT] = True
     test = sample.split().test
-    rates = np.exp(model.predict(sample.counts[test], hidden, session=sample)[:, :, UNIT])
+    found = model.predict(sample.counts[test], hidden, session=sample, trials=test)
+    rates = np.exp(found[:, :, UNIT])
     order = np.argsort(sample.trials["choice"].to_numpy()[test] != 1, kind="stable")
     np.testing.assert_allclose(card.predicted.values, rates[order] / 0.02, rtol=1e-3)
