@@ -23,7 +23,6 @@ class Model:
     """Stands for one that is asked through `Live.work`; `refuses` is what it says of a session."""
 
     def __init__(self, refuses: str = "") -> None:
-
         self.readouts = {}
         self._refuses = refuses
 
