@@ -200,3 +200,18 @@ def test_fitting_reports_and_can_be_stopped():
 
     with pytest.raises(KeyboardInterrupt):
         Expert.fit(SESSION, progress=stop)
+
+
+def test_threads_change_next_to_nothing():
+    """Slopes of units that hardly fire magnify rounding."""
+    session, found = coupled(n=60, n_trials=60, gain=0.4), []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(Expert.fit(session))
+    finally:
+        torch.set_num_threads(before)
+    for name in ("covariance", "precision", "slopes"):
+        one, two = (getattr(expert, name) for expert in found)
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)

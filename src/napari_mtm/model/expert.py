@@ -37,6 +37,9 @@ _FEW_UNITS, _FEW_TRIALS = 300, 160
 _ROWS = 24_000
 """Bins that covariances are worked out from, at most about so many."""
 
+_ENTRIES = 20_000_000
+"""Bins times units that slopes are fitted on, at most about so many."""
+
 _NOISE = 0.02
 _POOLED = 0.1
 """How much the slopes of all units count for those of one."""
@@ -274,6 +277,11 @@ def _inverse(matrix: Tensor) -> Tensor:
     return torch.cholesky_inverse(torch.linalg.cholesky(matrix))
 
 
+def _exactly(device: torch.device) -> torch.dtype:
+    """Of what is summed while fitting: slopes would magnify how threads round 32 bits."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def gaussian(bins: int, sd: float, device: torch.device) -> Tensor:
     """Weights (T, T) of a Gaussian average; at the ends it is of what is there."""
     time = torch.arange(bins, device=device)
@@ -356,11 +364,13 @@ class _Fit:
             self._kernel(seconds) @ (roots.sum(dim=0) / total),
         )
 
-    def _deviation(self, expert: Expert, trials: Trials) -> tuple[Tensor, Tensor, Tensor]:
-        """Return deviations of roots, counts less the usual rates, and these rates."""
-        counts, level = self._counts(trials), self._level(expert, trials)
-        usual = level.log_rates.exp()
-        return counts.sqrt() - level.roots, counts - usual, usual
+    def _deviation(
+        self, expert: Expert, trials: Trials, units: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return some units' deviations of roots, counts less the usual rates, and these rates."""
+        counts, level = self._counts(trials)[..., units], self._level(expert, trials)
+        usual = level.log_rates[..., units].exp()
+        return counts.sqrt() - level.roots[..., units], counts - usual, usual
 
     @cached_property
     def _slow(self) -> tuple[SlowLevels, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -377,9 +387,10 @@ class _Fit:
 
     def _scale(self, expert: Expert) -> Tensor:
         """Busy units tell more, but not in proportion."""
+        units = torch.arange(self.session.n_units, device=self.device)
         total, n = torch.zeros(self.session.n_units, device=self.device), 0
         for rows in self._chunks(self.trials):
-            deviation, _, _ = self._deviation(expert, rows)
+            deviation, _, _ = self._deviation(expert, rows, units)
             total += (deviation**2).sum(dim=(0, 1))
             n += deviation.shape[0] * deviation.shape[1]
         return ((total / n).sqrt() + 1e-3).rsqrt()
@@ -417,8 +428,8 @@ class _Fit:
         covariance = _with_ridge(sum(grams, torch.zeros_like(grams[0])), _STRENGTHS[place])
         return replace(
             expert,
-            covariance=covariance,
-            precision=_inverse(covariance),
+            covariance=covariance.float(),
+            precision=_inverse(covariance).float(),
             slopes=tried[place][1],
         )
 
@@ -427,17 +438,18 @@ class _Fit:
         every = max(len(trials) * self.session.n_bins // _ROWS, 1)
         found = []
         for fold in self._folds(trials):
-            gram = torch.zeros(len(units), len(units), device=self.device)
+            shape, dtype = (len(units), len(units)), _exactly(self.device)
+            gram = torch.zeros(shape, dtype=dtype, device=self.device)
             for rows in self._chunks(fold):
-                x = self._x(expert, self._deviation(expert, rows)[0], units)[:, ::every]
-                flat = x.flatten(0, 1)
+                x = self._x(expert, self._deviation(expert, rows, units)[0], units)[:, ::every]
+                flat = x.flatten(0, 1).to(gram.dtype)
                 gram += flat.T @ flat
             found.append(gram)
         return found
 
     @staticmethod
     def _x(expert: Expert, deviation: Tensor, units: Tensor) -> Tensor:
-        return (expert.smoothing @ deviation[..., units]) * expert.scale[units]
+        return (expert.smoothing @ deviation) * expert.scale[units]
 
     def _gain(
         self, expert: Expert, trials: Trials, grams: list[Tensor], strength: float, units: Tensor
@@ -445,20 +457,22 @@ class _Fit:
         """Return how much of the counts' variation slopes explain across folds, and the slopes."""
         total = sum(grams, torch.zeros_like(grams[0]))
         n = len(units)
+        entries = len(trials) * self.session.n_bins * n
+        every = max(len(trials) // (4 * _FEW_TRIALS), -(-entries // _ENTRIES), 1)
         square, product = torch.zeros(n, 2, 2), torch.zeros(n, 2)
         for gram, fold in zip(grams, self._folds(trials), strict=True):
             # With a single fold there is nothing else to learn from.
             rest = total - gram if len(grams) > 1 else total
-            precision = _inverse(_with_ridge(rest, strength))
-            for rows in self._chunks(fold[:: max(len(trials) // (4 * _FEW_TRIALS), 1)]):
-                deviation, change, usual = self._deviation(expert, rows)
+            precision = _inverse(_with_ridge(rest, strength)).float()
+            for rows in self._chunks(fold[::every]):
+                deviation, change, usual = self._deviation(expert, rows, units)
                 x = self._x(expert, deviation, units)
                 expected = x - (x @ precision) / precision.diagonal()
                 both = torch.stack([expected, expert.wide @ expected], dim=-1)
-                weight = 1 / (usual[..., units] + _NOISE)
+                weight = 1 / (usual + _NOISE)
                 weighted = both * weight[..., None]
                 square += torch.einsum("btnk,btnl->nkl", weighted, both).cpu()
-                product += torch.einsum("btnk,btn->nk", weighted, change[..., units]).cpu()
+                product += torch.einsum("btnk,btn->nk", weighted, change).cpu()
         pooled = _solve(square.mean(dim=0), product.mean(dim=0))
         prior = _POOLED * square.mean(dim=0)
         slopes = _solve(square + prior, product + prior @ pooled)
@@ -477,7 +491,7 @@ def _solve(square: Tensor, product: Tensor) -> Tensor:
 def _with_ridge(gram: Tensor, strength: float) -> Tensor:
     """Put it into units of its mean diagonal, and add the ridge."""
     mean = gram.diagonal().mean().clamp(min=1e-12)
-    return gram / mean + strength * torch.eye(len(gram), device=gram.device)
+    return gram / mean + strength * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
 
 
 def _some(n: int, most: int, device: torch.device | str) -> Tensor:

@@ -17,7 +17,7 @@ from napari_mtm.errors import MaskError, WeightsError, in_short
 from napari_mtm.masking.mask import Mask
 from napari_mtm.masking.tasks import TASKS, Task
 from napari_mtm.model.batches import Batches
-from napari_mtm.model.expert import Expert
+from napari_mtm.model.expert import Expert, Level
 from napari_mtm.model.grid import Grid
 from napari_mtm.model.network import (
     Default,
@@ -415,8 +415,7 @@ class Model:
     ) -> Tensor:
         """Put the network's log rates (B, T, N) together with those of the session's expert.
 
-        `hidden_only` spares what the expert expects of visible entries. What it expects of a bin
-        looks at later ones: under the causal prompt it has what is usual.
+        `hidden_only` spares what the expert expects of visible entries.
         """
         expert = self.expert(key)
         if expert is None:
@@ -426,11 +425,38 @@ class Model:
         found = (1 - share) * (rates + follows * level.drift)
         if not share:
             return found
-        if task == "causal":
-            return found + share * level.log_rates
-        deviation = counts.float().sqrt() - level.roots
-        base = expert.log_rates(deviation, visible, level, hidden_only=hidden_only)
-        return found + share * base
+        return found + share * _of_expert(
+            expert, level, task, counts, visible, hidden_only=hidden_only
+        )
+
+    def apart(
+        self,
+        counts: npt.NDArray[np.uint8],
+        hidden: npt.NDArray[np.bool_],
+        *,
+        task: Task,
+        session: str,
+        trials: npt.NDArray[np.intp],
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return what `predict` puts together of a session that was given before.
+
+        Log rates (trials, bins, units) of the network, the drift (trials, 1, units) that they may
+        follow, and log rates of the linear expert, which mean nothing where nothing is hidden.
+        Raises WeightsError where the model has no expert of the session.
+        """
+        key, counts, hidden = self._given(session, counts, hidden)
+        expert = self.expert(key)
+        if expert is None:
+            raise WeightsError(f"The model has no linear expert of session {session}.")
+        network = [rates.cpu() for _, rates in self._passes(key, counts, hidden, task)]
+        level = expert.level(trials)
+        given, visible = (torch.as_tensor(a, device=self.device) for a in (counts, ~hidden))
+        linear = _of_expert(expert, level, task, given, visible, hidden_only=True)
+        return (
+            _joined(network, counts.shape),
+            level.drift.cpu().numpy(),
+            linear.expand(counts.shape).cpu().numpy(),
+        )
 
     def expert(self, key: str) -> Expert | None:
         """Return the linear expert of a session by its key, once the session itself was given."""
@@ -666,6 +692,25 @@ def chosen_trials(session: Session, trials: npt.ArrayLike | None) -> npt.NDArray
     if not len(found):
         raise MaskError(f"No trials of session {session.title} are chosen.")
     return found
+
+
+def _of_expert(
+    expert: Expert,
+    level: Level,
+    task: Task,
+    counts: Tensor,
+    visible: Tensor,
+    *,
+    hidden_only: bool,
+) -> Tensor:
+    """Return a linear expert's log rates of a batch.
+
+    What it expects of a bin looks at later ones: under the causal prompt it has what is usual.
+    """
+    if task == "causal":
+        return level.log_rates
+    deviation = counts.float().sqrt() - level.roots
+    return expert.log_rates(deviation, visible, level, hidden_only=hidden_only)
 
 
 def _joined(parts: list[Tensor], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:

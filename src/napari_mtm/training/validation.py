@@ -95,30 +95,26 @@ class Exam:
 
     def best_blend(self, model: Model, task: Task) -> tuple[float, float]:
         """Return the shares of a session's linear expert and of drift that score best."""
-        before = model.blends.get(self.session)
         scored = self.scored[task]
-        network, follows, expert = (
-            self._log_rates_as(model, task, *shares)[scored] for shares in ((0, 0), (0, 1), (1, 0))
+        network, drifts, expert = (
+            np.broadcast_to(part, scored.shape)[scored]
+            for part in model.apart(
+                self.counts,
+                self.hidden[task],
+                task=task,
+                session=self.session,
+                trials=self.trials,
+            )
         )
-        model.blends.pop(self.session, None)
-        if before is not None:
-            model.blends[self.session] = before
         counts, null = self.counts[scored], np.broadcast_to(self.null, scored.shape)[scored]
         scores = {}
         for share in _SHARES:
             for drift in _DRIFTS:
-                rates = (1 - share) * (network + drift * (follows - network)) + share * expert
+                rates = (1 - share) * (network + drift * drifts) + share * expert
                 score = _gain(counts, rates, null)
                 if math.isfinite(score):
                     scores[share, drift] = score
         return max(scores, key=scores.__getitem__, default=UNTOLD.at(task))
-
-    def _log_rates_as(
-        self, model: Model, task: Task, expert: float, drift: float
-    ) -> npt.NDArray[np.float32]:
-        n = len(TASKS)
-        model.blends[self.session] = Blend((expert,) * n, (drift,) * n)
-        return self._log_rates(model, task)
 
     def _score(self, model: Model, task: Task) -> float:
         scored = self.scored[task]

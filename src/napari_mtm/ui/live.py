@@ -322,7 +322,7 @@ class Live:
         if model is None:
             return
         if not self.loading:
-            self.doing = self._misfit()
+            self.doing = self.misfit
         if session is None:
             return
         if not self._fits():
@@ -348,7 +348,8 @@ class Live:
         if readouts_lack(model, session):
             self._begin(_READOUTS, lambda model: fit_readouts_in_steps(model, session))
 
-    def _misfit(self) -> str:
+    @property
+    def misfit(self) -> str:
         """Why the model cannot be asked about the session; empty where it can."""
         if self.model is None or self._session is None:
             return ""
@@ -359,7 +360,7 @@ class Live:
         return ""
 
     def _fits(self) -> bool:
-        return self.model is not None and not self._misfit()
+        return self.model is not None and not self.misfit
 
     def _on_mask(self) -> None:
         if self._session is self._coordinator.session:  # else all begins anew in a moment

@@ -148,7 +148,7 @@ class PlanPanel(QWidget):
 
     def _on_change(self) -> None:
         why_not = self._finetuning.why_not
-        misfit = self._finetuning.misfit
+        misfit = self._coordinator.live.misfit
         anew = f"{misfit} Or begin a new model of this session here." if misfit else ""
         self.why_not.setText(why_not or anew)
         self.why_not.setVisible(bool(why_not or anew))
@@ -164,7 +164,7 @@ class PlanPanel(QWidget):
         """
         live, chosen = self._coordinator.live, self.weights.currentData()
         offered = {}
-        if not self._finetuning.misfit:
+        if not live.misfit:
             offered[""] = f"{live.name} (live)"
             offered |= {source: name for source, name in NAMES.items() if source != live.source}
         offered[NEW] = _NEW_MODEL

@@ -87,18 +87,6 @@ class Finetuning:
         )
 
     @property
-    def misfit(self) -> str:
-        """Why the weights that are asked cannot be taught the session; empty where they can."""
-        session, live = self._coordinator.session, self._coordinator.live
-        if session is None or live.model is None:
-            return ""
-        try:
-            live.model.check(session)
-        except MtmError as error:
-            return str(error)
-        return ""
-
-    @property
     def why_not(self) -> str:
         """Why no fine-tuning can be begun; empty where one can."""
         session, live = self._coordinator.session, self._coordinator.live
@@ -106,14 +94,14 @@ class Finetuning:
             return "Open a session to teach the model on it."
         if live.model is None:
             return "The model is being loaded…" if live.loading else "Choose a model first."
-        if self.misfit:
+        if live.misfit:
             try:
                 Grid.of(session).check_width(session)
             except MtmError as error:
                 return str(error)
         if not len(session.split().train):
             return "This session has too few trials to train on."
-        if not live.source and not self.misfit:
+        if not live.source and not live.misfit:
             return "The weights that are asked came from no file: choose others to begin with."
         return ""
 
