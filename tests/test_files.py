@@ -5,6 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from napari_mtm.files import (
     new_folder,
     reading,
     remove_partial,
+    remove_unfinished,
     replacing,
     shortened,
 )
@@ -213,3 +215,25 @@ def test_what_a_killed_process_had_left_of_a_folder_goes(tmp_path):
         (folder / "whole").touch()
     assert sorted(p.name for p in tmp_path.iterdir()) == [".D-of-mine", "D"]
     assert [p.name for p in (tmp_path / "D").iterdir()] == ["whole"]
+
+
+def test_what_is_unfinished_goes_even_while_others_write_there_yet(tmp_path):
+    """As where a simulation is ended: each of its processes tidies while another still writes."""
+    for k in range(20):
+        folder = tmp_path / f".D.unfinished-{k}"
+        folder.mkdir()
+
+        def write(folder=folder) -> None:
+            for i in range(200):
+                try:
+                    (folder / f"{threading.get_ident()}-{i}").write_bytes(b"x" * 1000)
+                except OSError:
+                    return  # it is gone
+
+        writing = [threading.Thread(target=write) for _ in range(2)]
+        for thread in writing:
+            thread.start()
+        remove_unfinished(folder)
+        for thread in writing:
+            thread.join()
+    assert list(tmp_path.iterdir()) == []

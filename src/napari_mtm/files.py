@@ -17,6 +17,7 @@ from typing import BinaryIO
 from napari_mtm.errors import MtmError, StoreError, in_short
 
 _UNFINISHED = ".unfinished-"
+_ATTEMPTS = 20
 
 
 def is_regular(path: Path) -> bool:
@@ -125,7 +126,10 @@ def filling(path: Path) -> Iterator[Path]:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove a folder that `filling` gave, and what keeps others from it; for who is cut off."""
-    shutil.rmtree(folder, ignore_errors=True)
+    for _ in range(_ATTEMPTS):  # somebody else who is cut off may be writing there yet
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            break
     name = folder.name.rpartition(_UNFINISHED)[0].removeprefix(".")
     _lock_of(folder.with_name(name)).unlink(missing_ok=True)
 
