@@ -126,10 +126,14 @@ def filling(path: Path) -> Iterator[Path]:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove a folder that `filling` gave, and what keeps others from it; for who is cut off."""
-    for _ in range(_ATTEMPTS):  # somebody else who is cut off may be writing there yet
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            break
+    gone = folder.with_name(f"{folder.name}.{token_hex(4)}")
+    with suppress(OSError):  # another name first: who writes there yet finds it no more
+        folder.rename(gone)
+    for left in (gone, folder):
+        for _ in range(_ATTEMPTS):  # a file that was just being made may come yet
+            shutil.rmtree(left, ignore_errors=True)
+            if not left.exists():
+                break
     name = folder.name.rpartition(_UNFINISHED)[0].removeprefix(".")
     _lock_of(folder.with_name(name)).unlink(missing_ok=True)
 

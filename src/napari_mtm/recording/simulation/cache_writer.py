@@ -89,11 +89,10 @@ def _remove(folder: Path, _number: int, _process: int) -> None:
 def _write_animal(folder: Path, recipe: Recipe, number: int) -> _Written:
     animal = simulate_animal(recipe, number)
     relative = f"{LAB}/Subjects/{animal.subject}/{animal.date}/001"
-    alf = folder / relative / "alf"
-    alf.mkdir(parents=True)
+    alf = _made(folder, f"{relative}/alf")
     _write_behaviour(alf, animal)
     for name in PROBES:
-        _write_probe(alf / name / _SORTER, animal, name)
+        _write_probe(_made(alf, f"{name}/{_SORTER}"), animal, name)
     files = sorted(p for p in alf.rglob("*") if p.is_file())
     return _Written(
         eid=animal.recording.id,
@@ -111,6 +110,14 @@ def _write_animal(folder: Path, recipe: Recipe, number: int) -> _Written:
     )
 
 
+def _made(folder: Path, below: str) -> Path:
+    """Make folders below one that must be there: who was cut off may have removed it."""
+    for part in Path(below).parts:
+        folder /= part
+        folder.mkdir(exist_ok=True)
+    return folder
+
+
 def _write_behaviour(alf: Path, animal: Animal) -> None:
     behaviour = animal.behaviour
     behaviour.trials.to_parquet(alf / "_ibl_trials.table.pqt")
@@ -122,7 +129,6 @@ def _write_behaviour(alf: Path, animal: Animal) -> None:
 
 
 def _write_probe(folder: Path, animal: Animal, name: str) -> None:
-    folder.mkdir(parents=True)
     probe = next(p for p in animal.recording.probes if p.name == name)
     clusters, sites = animal.clusters[name], animal.sites[name]
     n = len(clusters)
