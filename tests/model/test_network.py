@@ -192,7 +192,7 @@ def test_units_that_are_hidden_throughout_need_only_the_latents(preset):
     if expert is not None:  # a half of what is predicted
         level, counts = expert.level(), torch.as_tensor(SESSION.counts)
         deviation = counts.float().sqrt() - level.roots
-        linear = expert.log_rates(deviation, torch.as_tensor(~hidden), level)
+        linear = expert.log_rates(deviation, torch.as_tensor(~hidden), level, "inter-region")
         found = (found + linear.numpy()) / 2
     inside = hidden.all(axis=0)
     np.testing.assert_allclose(found[..., inside], rates[..., inside], atol=1e-5)

@@ -10,7 +10,7 @@ import torch
 from napari_mtm.errors import Cancelled, MtmError
 from napari_mtm.masking.tasks import TASKS
 from napari_mtm.metrics import tally
-from napari_mtm.model.model import Model, new_model
+from napari_mtm.model.model import Blend, Model, new_model
 from napari_mtm.model.network import DefaultSizes
 from napari_mtm.recording.session import Session
 from napari_mtm.scoring.held_out import held_out_rates
@@ -181,6 +181,7 @@ def test_before_any_step_a_unit_is_forecast_from_its_own_past() -> None:
     def forward(own: int) -> float:
         sizes = replace(SMALL, own=own)
         model = trained(session, Settings(steps=0), sizes=sizes)
+        model.blends[session.id] = Blend((0.0,) * 4, (0.0,) * 4)  # the network alone
         rates = held_out_rates(model, session, "forward", test)[:, -10:]
         return float(tally(session.counts[test][:, -10:], rates).pooled_bits_per_spike())
 

@@ -3,14 +3,14 @@
 Deviations of square-root counts from each unit's usual course, slightly smoothed in time, are
 taken to be jointly Gaussian over units. What hidden units are expected to do, given the
 visible ones, is their conditional mean; what a visible unit is expected to do, given the other
-visible ones, follows from the same inverse. Both become rates by two slopes per unit.
+visible ones, follows from the same inverse. Both become rates by two slopes per unit. Within
+regions, units of one region alone are taken to go together; forecasts are linear in the past.
 
 In the shapes below B is trials, T bins, N units. All is fitted on the training trials.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from napari_mtm.masking.mask import Mask
+from napari_mtm.masking.tasks import Task
+from napari_mtm.model.coupling import Coupling, inverse
+from napari_mtm.model.forecast import Forecast, directions_of, fitted
 from napari_mtm.progress import Progress, silent
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.slow import SlowLevels
@@ -49,8 +53,6 @@ _LEAST_SHARE = 0.15
 
 _LEAST_COURSE = 0.1
 _CHUNK = 32
-_PLANS = 8
-"""Masks whose solution is kept."""
 
 
 @dataclass(frozen=True)
@@ -71,23 +73,6 @@ class Level:
     drift: Tensor
 
 
-@dataclass(frozen=True)
-class _Part:
-    """The bins of a mask in which the same units are hidden, and what these bins are solved by.
-
-    `inside` is the inverse of the precision of the hidden units, or, where `by_visible`, of
-    the covariance of the visible ones; `alone` is the precision of each visible unit given the
-    other visible ones, 1 where hidden.
-    """
-
-    bins: Tensor
-    hidden: Tensor
-    visible: Tensor
-    inside: Tensor
-    by_visible: bool
-    alone: Tensor | None
-
-
 @dataclass(frozen=True, eq=False)
 class Expert:
     """The fitted expert of one session.
@@ -100,10 +85,10 @@ class Expert:
         (T, T): how deviations are smoothed, and what is expected of them is again.
     scale
         (N,): deviations are multiplied with it.
-    covariance, precision
-        (N, N): of deviations so multiplied, with the ridge; and its inverse.
-    slopes
-        (2, N): counts per bin for what is expected, and for the same smoothed.
+    across, within
+        How units of all regions go together, and those of each region alone.
+    forecast
+        What the past says.
     slow
         The level of each unit on each trial.
 
@@ -114,11 +99,10 @@ class Expert:
     smoothing: Tensor
     wide: Tensor
     scale: Tensor
-    covariance: Tensor
-    precision: Tensor
-    slopes: Tensor
+    across: Coupling
+    within: Coupling
+    forecast: Forecast
     slow: SlowLevels
-    _plans: "OrderedDict[bytes, list[_Part]]" = field(default_factory=OrderedDict)
 
     @classmethod
     def fit(
@@ -139,9 +123,11 @@ class Expert:
 
     def to(self, device: torch.device) -> "Expert":
         """Return the same on another device."""
-        moved: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in moved.items()}
-        moved["_plans"] = OrderedDict()
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved: dict[str, Any] = {
+            name: part if isinstance(part, SlowLevels) else part.to(device)
+            for name, part in parts.items()
+        }
         return Expert(**moved)
 
     def level(self, trials: Sequence[int] | Trials | None = None) -> Level:
@@ -161,120 +147,32 @@ class Expert:
         return Level(self.log_course + drift, self.root_course * of_roots, drift)
 
     def log_rates(
-        self, deviation: Tensor, visible: Tensor, level: Level, *, hidden_only: bool = False
+        self,
+        deviation: Tensor,
+        visible: Tensor,
+        level: Level,
+        task: Task,
+        *,
+        hidden_only: bool = False,
     ) -> Tensor:
         """Return log rates (B, T, N): of hidden units given the visible, of these by each other.
 
         `deviation` (B, T, N) is of square-root counts from the level's; `visible` broadcasts
-        to it. Bins in which nothing is visible get what is usual, and so do, with
+        to it. "causal" looks at what came before alone, and "intra-region" at a unit's own
+        region. Bins in which nothing is visible there get what is usual, and so may, with
         `hidden_only`, entries that are visible.
         """
-        x = self._smooth(self.smoothing, deviation * visible) * self.scale
-        expected = torch.zeros_like(x)
-        for rows, mask in _alike(visible.expand(deviation.shape)):
-            for part in self._solved(~mask, hidden_only=hidden_only):
-                self._fill(expected, x, rows, part)
-        change = self.slopes[0] * expected
-        change += self.slopes[1] * self._smooth(self.wide, expected)
-        usual = level.log_rates.exp()
+        usual, seen = level.log_rates.exp(), deviation * visible
+        if task == "causal":
+            change = self.forecast.changes(seen) * usual.sqrt()
+        else:
+            coupling = self.within if task == "intra-region" else self.across
+            x = torch.matmul(self.smoothing, seen) * self.scale
+            expected = coupling.expected(x, visible, hidden_only=hidden_only)
+            change = coupling.slopes[0] * expected
+            change += coupling.slopes[1] * torch.matmul(self.wide, expected)
         least = _LEAST_SHARE * self.log_course.exp().mean(dim=0)
         return torch.maximum(usual + change, least).log()
-
-    @staticmethod
-    def _smooth(kernel: Tensor, x: Tensor) -> Tensor:
-        return torch.matmul(kernel, x)
-
-    def _fill(self, expected: Tensor, x: Tensor, rows: slice | Tensor, part: _Part) -> None:
-        """Put what is expected of the bins of one part into place."""
-        given = x[rows][:, part.bins]
-        found = torch.zeros_like(given)
-        hidden, visible = part.hidden, part.visible
-        if part.by_visible:
-            solved = given[..., visible] @ part.inside
-            found[..., hidden] = solved @ self.covariance[visible][:, hidden]
-            if part.alone is not None:
-                found[..., visible] = given[..., visible] - solved / part.alone
-        else:
-            given = given.clone()
-            given[..., hidden] = 0
-            if part.alone is None:
-                pulled = given @ self.precision[:, hidden]
-                found[..., hidden] = -(pulled @ part.inside)
-            else:
-                pulled = given @ self.precision
-                if len(hidden):
-                    found[..., hidden] = -(pulled[..., hidden] @ part.inside)
-                    pulled = pulled + found[..., hidden] @ self.precision[hidden]
-                found[..., visible] = given[..., visible] - pulled[..., visible] / part.alone
-        if isinstance(rows, slice) and len(part.bins) == x.shape[1]:
-            expected[rows] = found
-        else:
-            where = torch.arange(len(x), device=x.device)[rows]
-            expected[where[:, None], part.bins] = found
-
-    def _solved(self, hidden: Tensor, *, hidden_only: bool) -> list[_Part]:
-        """Return the parts of a mask (T, N)."""
-        if hidden_only:
-            return list(self._parts(hidden, hidden_only=True))
-        key = hidden.cpu().numpy().tobytes()
-        found = self._plans.pop(key, None)
-        if found is None:
-            found = list(self._parts(hidden, hidden_only=False))
-        self._plans[key] = found
-        if len(self._plans) > _PLANS:
-            self._plans.popitem(last=False)
-        return found
-
-    def _parts(self, hidden: Tensor, *, hidden_only: bool) -> Iterator[_Part]:
-        patterns, of = _patterns(hidden)
-        for i, pattern in enumerate(patterns):
-            if pattern.all() or (hidden_only and not pattern.any()):
-                continue
-            bins = (of == i).nonzero()[:, 0]
-            yield self._part(bins, pattern, hidden_only=hidden_only)
-
-    def _part(self, bins: Tensor, pattern: Tensor, *, hidden_only: bool) -> _Part:
-        hidden, visible = pattern.nonzero()[:, 0], (~pattern).nonzero()[:, 0]
-        by_visible = len(visible) < len(hidden)
-        whole = self.covariance if by_visible else self.precision
-        some = visible if by_visible else hidden
-        inside = _inverse(whole[some][:, some])
-        alone: Tensor | None = None
-        if not hidden_only and by_visible:
-            alone = inside.diagonal()
-        elif not hidden_only:
-            across = self.precision[hidden][:, visible]
-            alone = self.precision.diagonal()[visible] - (across * (inside @ across)).sum(dim=0)
-        return _Part(bins, hidden, visible, inside, by_visible, alone)
-
-
-def _patterns(hidden: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the different rows of a mask (T, N), and which of them each bin has."""
-    if bool((hidden == hidden[:1]).all()):
-        return hidden[:1], torch.zeros(len(hidden), dtype=torch.long, device=hidden.device)
-    patterns, of = torch.unique(hidden, dim=0, return_inverse=True)
-    return patterns, of
-
-
-def _alike(visible: Tensor) -> Iterator[tuple[slice | Tensor, Tensor]]:
-    """Yield trials that have the same mask, and the mask (T, N)."""
-    if visible.stride(0) == 0 or bool((visible == visible[:1]).all()):
-        yield slice(None), visible[0]
-        return
-    start = 0
-    while start < len(visible):
-        stop = start + 1
-        while stop < len(visible) and torch.equal(visible[stop], visible[start]):
-            stop += 1
-        yield slice(start, stop), visible[start]
-        start = stop
-
-
-def _inverse(matrix: Tensor) -> Tensor:
-    """Inverse of a positive definite matrix; of none, none."""
-    if not len(matrix):
-        return matrix
-    return torch.cholesky_inverse(torch.linalg.cholesky(matrix))
 
 
 def _exactly(device: torch.device) -> torch.dtype:
@@ -301,24 +199,32 @@ class _Fit:
         session, device = self.session, self.device
         progress(0.0, "linear expert: usual courses")
         log_course, root_course = self._courses()
+        one = torch.eye(session.n_units, device=device)
+        alone = Coupling(one, one, torch.zeros(2, session.n_units, device=device))
+        scale = torch.ones(session.n_units, device=device)
         expert = Expert(
             log_course=log_course,
             root_course=root_course,
             smoothing=self._kernel(_SMOOTHING_SECONDS[0]),
             wide=self._kernel(_WIDE_SECONDS),
-            scale=torch.ones(session.n_units, device=device),
-            covariance=torch.eye(session.n_units, device=device),
-            precision=torch.eye(session.n_units, device=device),
-            slopes=torch.zeros(2, session.n_units, device=device),
+            scale=scale,
+            across=alone,
+            within=alone,
+            forecast=Forecast.of_nothing(
+                session.n_bins, session.bin_size, directions_of(one, scale)
+            ),
             slow=self._slow[0],
         )
-        if session.n_units == 1 or len(self.trials) < 2:
+        if len(self.trials) < 2:
             return expert
         expert = replace(expert, scale=self._scale(expert))
-        progress(0.1, "linear expert: smoothing")
-        expert = self._smoothed(expert)
-        progress(0.3, "linear expert: strength")
-        expert = self._regressed(expert, progress)
+        if session.n_units > 1:
+            progress(0.1, "linear expert: smoothing")
+            expert = self._smoothed(expert)
+            progress(0.3, "linear expert: strength")
+            expert = self._regressed(expert, progress)
+        progress(0.8, "linear expert: forecasts")
+        expert = replace(expert, forecast=self._forecast(expert))
         progress(1.0, "linear expert")
         return expert
 
@@ -409,10 +315,25 @@ class _Fit:
         return replace(expert, smoothing=self._kernel(best))
 
     def _regressed(self, expert: Expert, progress: Progress) -> Expert:
-        """Choose the ridge's strength, walking from a usual one; then fit the slopes."""
-        units = torch.arange(self.session.n_units, device=self.device)
-        grams = self._grams(expert, self.trials, units)
+        """Choose how strong the ridge is, for all units and for each region's; fit the slopes."""
+        n = self.session.n_units
+        grams = self._grams(expert, self.trials, torch.arange(n, device=self.device))
         progress(0.5, "linear expert: strength")
+        across = self._coupling(expert, grams, slice(0, n))
+        progress(0.7, "linear expert: within regions")
+        none = torch.zeros_like(across.covariance)
+        within = Coupling(none, none.clone(), torch.zeros_like(across.slopes))
+        for region in self.session.regions:
+            units = region.units
+            found = self._coupling(expert, [gram[units, units] for gram in grams], units)
+            within.covariance[units, units] = found.covariance
+            within.precision[units, units] = found.precision
+            within.slopes[:, units] = found.slopes
+        return replace(expert, across=across, within=within)
+
+    def _coupling(self, expert: Expert, grams: list[Tensor], some: slice) -> Coupling:
+        """Choose the ridge's strength, walking from a usual one; then fit the slopes."""
+        units = torch.arange(some.start, some.stop, device=self.device)
         tried: dict[int, tuple[float, Tensor]] = {}
 
         def gain(place: int) -> float:
@@ -426,12 +347,21 @@ class _Fit:
                 place += step
         gain(place)
         covariance = _with_ridge(sum(grams, torch.zeros_like(grams[0])), _STRENGTHS[place])
-        return replace(
-            expert,
-            covariance=covariance.float(),
-            precision=_inverse(covariance).float(),
-            slopes=tried[place][1],
-        )
+        return Coupling(covariance.float(), inverse(covariance).float(), tried[place][1])
+
+    def _forecast(self, expert: Expert) -> Forecast:
+        directions = directions_of(expert.across.covariance, expert.scale)
+        nothing = Forecast.of_nothing(self.session.n_bins, self.session.bin_size, directions)
+        units = torch.arange(self.session.n_units, device=self.device)
+
+        def parts(fold: Trials) -> Iterator[tuple[Tensor, Tensor]]:
+            for rows in self._chunks(fold):
+                deviation, change, usual = self._deviation(expert, rows, units)
+                yield deviation, change / usual.sqrt()
+
+        last = int(np.argmax(Mask.forward(self.session).hidden[:, 0]))
+        folds = (parts(fold) for fold in self._folds(self.trials))
+        return fitted(nothing, folds, last, _exactly(self.device))
 
     def _grams(self, expert: Expert, trials: Trials, units: Tensor) -> list[Tensor]:
         """Sums of products (units, units) of smoothed, scaled deviations, fold by fold."""
@@ -463,7 +393,7 @@ class _Fit:
         for gram, fold in zip(grams, self._folds(trials), strict=True):
             # With a single fold there is nothing else to learn from.
             rest = total - gram if len(grams) > 1 else total
-            precision = _inverse(_with_ridge(rest, strength)).float()
+            precision = inverse(_with_ridge(rest, strength)).float()
             for rows in self._chunks(fold[::every]):
                 deviation, change, usual = self._deviation(expert, rows, units)
                 x = self._x(expert, deviation, units)

@@ -64,12 +64,11 @@ class Blend:
         return self.expert[place], self.drift[place]
 
 
-UNTOLD = Blend(tuple(0.25 if task == "causal" else 0.5 for task in TASKS), (0.5,) * len(TASKS))
-"""Where no validation trials tell. Of the future the expert knows the usual course alone."""
+UNTOLD = Blend((0.5,) * len(TASKS), (0.5,) * len(TASKS))
+"""Where no validation trials tell."""
 
-UNTRAINED = Blend(tuple(0.5 if task == "causal" else 1.0 for task in TASKS), (1.0,) * len(TASKS))
-"""Of a session that the weights were not trained on. How a unit goes on from its own past is much
-the same in all sessions."""
+UNTRAINED = Blend((1.0,) * len(TASKS), (1.0,) * len(TASKS))
+"""Of a session that the weights were not trained on."""
 
 
 @dataclass(frozen=True)
@@ -703,14 +702,9 @@ def _of_expert(
     *,
     hidden_only: bool,
 ) -> Tensor:
-    """Return a linear expert's log rates of a batch.
-
-    What it expects of a bin looks at later ones: under the causal prompt it has what is usual.
-    """
-    if task == "causal":
-        return level.log_rates
+    """Return a linear expert's log rates of a batch."""
     deviation = counts.float().sqrt() - level.roots
-    return expert.log_rates(deviation, visible, level, hidden_only=hidden_only)
+    return expert.log_rates(deviation, visible, level, task, hidden_only=hidden_only)
 
 
 def _joined(parts: list[Tensor], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
