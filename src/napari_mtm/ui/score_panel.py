@@ -4,18 +4,12 @@ from typing import Any
 
 from qtpy.QtWidgets import QComboBox, QGroupBox, QHBoxLayout, QLabel, QVBoxLayout
 
+from napari_mtm.ui.baseline_names import BASELINE_NAMES
 from napari_mtm.ui.coordinator import Coordinator
 from napari_mtm.ui.jobs import Jobs
 from napari_mtm.ui.parts import button, let_be_cut, text
 from napari_mtm.ui.score_table import Row, score_table, trial_row, whole_row
 
-_BASELINES = {
-    "psth": "condition PSTH",
-    "reduced-rank": "reduced rank",
-    "slow-rate": "slow rate",
-    "shrinkage": "level so far",
-    "ridge-ar": "own past",
-}
 _LINES = 3
 
 
@@ -38,7 +32,7 @@ class ScorePanel(QGroupBox):
         self.notes = text("notes")
         self.notes.hide()
         self.baseline = QComboBox(objectName="baseline")
-        for name, words in _BASELINES.items():
+        for name, words in BASELINE_NAMES.items():
             self.baseline.addItem(words, name)
         self.baseline.setToolTip(
             "What the model's score is shown beside: averages of trials of the same kind; a\n"
@@ -142,4 +136,4 @@ class ScorePanel(QGroupBox):
                 self._fitted[name] = found
                 self._coordinator.live.set_baseline((name, found.predict))
 
-        self._jobs.run(f"fitting {_BASELINES[name]}", fit, fitted)
+        self._jobs.run(f"fitting {BASELINE_NAMES[name]}", fit, fitted)

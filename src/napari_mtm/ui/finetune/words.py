@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from napari_mtm.recording.session import Session
+from napari_mtm.ui.baseline_names import BASELINE_NAMES
 from napari_mtm.ui.behaviour_text import shown, words
 from napari_mtm.ui.numbers import number, signed
 
@@ -31,14 +32,6 @@ NAMES: Mapping[str, str] = {
     "temporal": "temporal",
 }
 """How tasks are called, by the kind of mask."""
-
-_BASELINES: Mapping[str, str] = {
-    "slow-rate": "slow rate",
-    "psth": "PSTH",
-    "shrinkage": "level so far",
-    "ridge-ar": "own past",
-    "reduced-rank": "low rank",
-}
 
 _CELL = "padding-right: 5px; white-space: nowrap"
 
@@ -152,7 +145,7 @@ def _best_baseline(found: "Mapping[str, Interval]") -> str:
     """Write the best of the baselines, and which it is."""
     known = {
         words: found[name]
-        for name, words in _BASELINES.items()
+        for name, words in BASELINE_NAMES.items()
         if name in found and found[name].value is not None
     }
     if not known:
