@@ -210,9 +210,7 @@ class _Fit:
             scale=scale,
             across=alone,
             within=alone,
-            forecast=Forecast.of_nothing(
-                session.n_bins, session.bin_size, directions_of(one, scale)
-            ),
+            forecast=Forecast.unfitted(session.n_bins, session.bin_size, directions_of(one, scale)),
             slow=self._slow[0],
         )
         if len(self.trials) < 2:
@@ -351,7 +349,7 @@ class _Fit:
 
     def _forecast(self, expert: Expert) -> Forecast:
         directions = directions_of(expert.across.covariance, expert.scale)
-        nothing = Forecast.of_nothing(self.session.n_bins, self.session.bin_size, directions)
+        unfitted = Forecast.unfitted(self.session.n_bins, self.session.bin_size, directions)
         units = torch.arange(self.session.n_units, device=self.device)
 
         def parts(fold: Trials) -> Iterator[tuple[Tensor, Tensor]]:
@@ -361,7 +359,7 @@ class _Fit:
 
         last = int(np.argmax(Mask.forward(self.session).hidden[:, 0]))
         folds = (parts(fold) for fold in self._folds(self.trials))
-        return fitted(nothing, folds, last, _exactly(self.device))
+        return fitted(unfitted, folds, last, _exactly(self.device))
 
     def _grams(self, expert: Expert, trials: Trials, units: Tensor) -> list[Tensor]:
         """Sums of products (units, units) of smoothed, scaled deviations, fold by fold."""

@@ -51,7 +51,7 @@ class Forecast:
     shared: Tensor
 
     @classmethod
-    def of_nothing(cls, bins: int, bin_size: float, directions: Tensor) -> "Forecast":
+    def unfitted(cls, bins: int, bin_size: float, directions: Tensor) -> "Forecast":
         """Return one that expects what is usual."""
         n, p = directions.shape
         own, shared = (_fading(s, bins, bin_size) for s in (_OWN_SECONDS, _SHARED_SECONDS))
@@ -100,7 +100,7 @@ def directions_of(covariance: Tensor, scale: Tensor) -> Tensor:
 
 
 def fitted(
-    nothing: Forecast,
+    unfitted: Forecast,
     folds: Iterable[Iterable[tuple[Tensor, Tensor]]],
     last: int,
     exact: torch.dtype,
@@ -110,12 +110,12 @@ def fitted(
     Each fold gives parts of its trials: deviations of roots, and of counts in square roots of
     usual counts, (B, T, N). `exact` is what products are summed in.
     """
-    bins = nothing.own_past.shape[-1]
+    bins = unfitted.own_past.shape[-1]
     places = _places(last)
     if not places:
-        return nothing
+        return unfitted
     ahead = bins - last
-    sums = [_Sums.of(nothing, fold, places, ahead, exact) for fold in folds]
+    sums = [_Sums.of(unfitted, fold, places, ahead, exact) for fold in folds]
 
     def others(i: int) -> _Sums:
         return _total([s for k, s in enumerate(sums) if k != i or len(sums) == 1])
@@ -136,18 +136,19 @@ def fitted(
             for s, o, shared in zip(sums, own_of_rest, found, strict=True)
         )
 
-    penalty = max(_PENALTIES, key=by_all)
+    gains = {penalty: by_all(penalty) for penalty in _PENALTIES}
+    penalty = max(gains, key=gains.__getitem__)
     total = _total(sums)
     own = total.own_weights(pooled)
     shared = total.shared_weights(own, penalty)
-    if by_all(penalty) <= 0:
+    if gains[penalty] <= 0:  # what others did tells nothing
         shared = torch.zeros_like(shared)
     return Forecast(
-        nothing.own_past,
-        nothing.shared_past,
-        nothing.directions,
-        own.T.to(nothing.own),
-        shared.reshape(nothing.shared.shape).to(nothing.shared),
+        unfitted.own_past,
+        unfitted.shared_past,
+        unfitted.directions,
+        own.T.to(unfitted.own),
+        shared.reshape(unfitted.shared.shape).to(unfitted.shared),
     )
 
 
