@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_mtm.recording.session import Session
 
 if TYPE_CHECKING:
@@ -18,20 +16,28 @@ def fit_readouts_in_steps(model: "Model", session: Session) -> Iterator[None]:
 
     Those that it has are kept, and only what they do not decode is fitted.
     """
-    from napari_mtm.model.readouts import fit_lacking_traces, fit_readouts
+    from napari_mtm.model.examples import examples_in_steps, judging_trials
+    from napari_mtm.model.readouts import Examples, fit_in_steps, fit_lacking_traces
 
     trials = session.split().train
-    parts = []
-    for k in range(0, len(trials), _CHUNK):
-        parts.append(model.visible_latents(session, trials[k : k + _CHUNK]))
-        yield None
-    latents, past = (np.concatenate(part) for part in zip(*parts, strict=True))
-    known = model.readouts.get(session.id)
-    model.readouts[session.id] = (
-        fit_readouts(latents, past, session, trials)
-        if known is None
-        else fit_lacking_traces(known, latents, session, trials)
-    )
+    found = []
+    for some in (trials, judging_trials(session, trials)):
+        parts = []
+        for part in examples_in_steps(model, session, some, size=_CHUNK):
+            parts.append(part)
+            yield None
+        found.append(Examples.joined(parts) if parts else None)
+    fitted_on, judged_on = found
+    assert fitted_on is not None  # a session has a training trial
+    readouts = model.readouts.get(session.id)
+    if readouts is None:
+        for so_far in fit_in_steps(fitted_on, judged_on, session, model.directions(session)):
+            readouts = so_far
+            yield None
+    else:
+        readouts = fit_lacking_traces(readouts, fitted_on, judged_on, session)
+    assert readouts is not None  # there is a first step
+    model.readouts[session.id] = readouts
     yield None
 
 

@@ -98,12 +98,10 @@ class Coupling:
 
     def _solved(self, hidden: Tensor, *, hidden_only: bool) -> list[_Part]:
         """Return the parts of a mask (T, N)."""
-        if hidden_only:
-            return list(self._parts(hidden, hidden_only=True))
-        key = hidden.cpu().numpy().tobytes()
+        key = hidden.cpu().numpy().tobytes() + bytes([hidden_only])
         found = self._plans.pop(key, None)
         if found is None:
-            found = list(self._parts(hidden, hidden_only=False))
+            found = list(self._parts(hidden, hidden_only=hidden_only))
         self._plans[key] = found
         if len(self._plans) > _PLANS:
             self._plans.popitem(last=False)

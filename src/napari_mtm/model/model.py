@@ -17,7 +17,9 @@ from napari_mtm.errors import MaskError, WeightsError, in_short
 from napari_mtm.masking.mask import Mask
 from napari_mtm.masking.tasks import TASKS, Task
 from napari_mtm.model.batches import Batches
+from napari_mtm.model.examples import examples_in_steps, judging_trials
 from napari_mtm.model.expert import Expert, Level
+from napari_mtm.model.filled import filled_activity
 from napari_mtm.model.grid import Grid
 from napari_mtm.model.network import (
     Default,
@@ -28,7 +30,7 @@ from napari_mtm.model.network import (
     encode,
     log_rates,
 )
-from napari_mtm.model.readouts import Readouts, fit_readouts
+from napari_mtm.model.readouts import Examples, Readouts, Seen, fit_readouts
 from napari_mtm.model.reconstruction import Reconstruction
 from napari_mtm.model.replay import Pass, Replays
 from napari_mtm.model.units import Units
@@ -77,6 +79,15 @@ class Taught:
 
     trials: tuple[int, ...]
     of: int
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Which bins and units of a session readouts were fitted on."""
+
+    first: int | None
+    bins: int
+    units: tuple[str, ...]
 
 
 class _Steps:
@@ -135,7 +146,7 @@ class Model:
         self.readouts: dict[str, Readouts] = {}
         self.blends: dict[str, Blend] = {}
         self._variant_of: dict[str, str] = {}
-        self._decoded_from: dict[str, int | None] = {}
+        self._decoded_from: dict[str, _Cut] = {}
         self.record = record or {}
         self.notes: list[str] = []
         self._variants: dict[tuple[str, tuple[str, ...], int | None], str] = {}
@@ -223,7 +234,7 @@ class Model:
 
         """
         key, counts, hidden = self._given(session, counts, hidden)
-        passes = self._passes(key, counts, hidden, task or "neuron", blend=True, trials=trials)
+        passes = self._passes(key, counts, hidden, task or "neuron", blend="all", trials=trials)
         return _joined([rates.cpu() for _, rates in passes], counts.shape)
 
     def latents(
@@ -263,12 +274,16 @@ class Model:
         prompt = task or mask.prompt
         key = self.attach(session)
         which = chosen if slow_levels else None
-        passes = list(self._passes(key, counts, mask.hidden, prompt, blend=True, trials=which))
+        passes = list(self._passes(key, counts, mask.hidden, prompt, blend="all", trials=which))
         found = _joined([rates.cpu() for _, rates in passes], counts.shape)
         decoded: dict[str, npt.NDArray[np.float32]] = {}
         if decode and session.id in self.readouts:
             latents = _joined([part.cpu() for part, _ in passes], (*counts.shape[:2], -1))
-            decoded = self._decoded(session, counts, mask, latents)
+            readouts = self.readouts[session.id]
+            around = latents, found
+            decoded = readouts.decode(
+                self._seen(key, counts, mask.hidden, which, around, readouts.directions)
+            )
         return Reconstruction(
             session=session.id,
             mask=mask,
@@ -290,44 +305,122 @@ class Model:
         task: Task | None = None,
     ) -> dict[str, npt.NDArray[np.float32]]:
         """Decode behaviour as `reconstruct` does, without its rates."""
-        mask.check(session)
         self.attach(session)
-        if session.id not in self.readouts:
+        readouts = self.readouts.get(session.id)
+        if readouts is None:
             return {}
-        counts = session.counts[chosen_trials(session, trials)]
-        prompt = task or mask.prompt
-        latents = self.latents(counts, mask.hidden, task=prompt, session=session)
-        return self._decoded(session, counts, mask, latents)
+        chosen = chosen_trials(session, trials)
+        return readouts.decode(
+            self.seen(session, chosen, mask, task=task, directions=readouts.directions)
+        )
 
-    def _decoded(
+    def seen(
         self,
         session: Session,
-        counts: npt.NDArray[np.uint8],
+        trials: npt.NDArray[np.intp],
         mask: Mask,
-        latents: npt.NDArray[np.float32],
-    ) -> dict[str, npt.NDArray[np.float32]]:
-        past = self.latents(counts, mask.hidden, task="causal", session=session, strict=True)
-        return self.readouts[session.id].decode(latents, past)
+        *,
+        task: Task | None = None,
+        directions: npt.NDArray[np.float32] | None = None,
+    ) -> Seen:
+        """Return what decoders read of some trials under a mask.
 
-    def visible_latents(
-        self, session: Session, trials: npt.NDArray[np.intp]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return latents of trials with nothing hidden, and those that know the past alone."""
-        counts = session.counts[trials]
-        nothing = np.zeros((session.n_bins, session.n_units), dtype=bool)
-        return (
-            self.latents(counts, nothing, task="neuron", session=session),
-            self.latents(counts, nothing, task="causal", session=session, strict=True),
+        With `directions` (N, P), of the activity too, which is predicted where it is hidden.
+        """
+        mask.check(session)
+        key, counts = self.attach(session), session.counts[trials]
+        prompt = task or mask.prompt
+        around = self._latents_and_hidden_rates(
+            key, counts, mask.hidden, prompt, trials, directions
         )
+        return self._seen(key, counts, mask.hidden, trials, around, directions)
+
+    def _seen(
+        self,
+        key: str,
+        counts: npt.NDArray[np.uint8],
+        hidden: npt.NDArray[np.bool_],
+        trials: npt.NDArray[np.intp] | None,
+        around: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
+        directions: npt.NDArray[np.float32] | None,
+    ) -> Seen:
+        """Add what is strictly before each bin to latents and log rates of a pass."""
+        before = self._latents_and_hidden_rates(
+            key, counts, hidden, "causal", trials, directions, strict=True
+        )
+        expert = self.expert(key)
+        if directions is None or expert is None:
+            return Seen(around[0], before[0])
+        level = expert.level(trials)
+        given, visible, turn = (
+            torch.as_tensor(a, device=self.device) for a in (np.array(counts), ~hidden, directions)
+        )
+        activity = [
+            filled_activity(
+                expert,
+                level,
+                given,
+                visible,
+                torch.as_tensor(rates, device=self.device),
+                turn,
+                smooth=smooth,
+            )
+            .cpu()
+            .numpy()
+            for (_, rates), smooth in ((around, True), (before, False))
+        ]
+        return Seen(around[0], before[0], *activity)
+
+    def _latents_and_hidden_rates(
+        self,
+        key: str,
+        counts: npt.NDArray[np.uint8],
+        hidden: npt.NDArray[np.bool_],
+        task: Task,
+        trials: npt.NDArray[np.intp] | None,
+        directions: npt.NDArray[np.float32] | None,
+        *,
+        strict: bool = False,
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return latents, and log rates that hold where units are hidden, if activity is read."""
+        blend: Literal["hidden"] | None = None if directions is None else "hidden"
+        passes = list(
+            self._passes(key, counts, hidden, task, strict=strict, blend=blend, trials=trials)
+        )
+        latents, rates = ([part[k].cpu() for part in passes] for k in (0, 1))
+        return _joined(latents, (*counts.shape[:2], -1)), _joined(rates, counts.shape)
+
+    def directions(self, session: Session) -> npt.NDArray[np.float32] | None:
+        """Return directions (N, P) of most activity of a session; None without an expert."""
+        expert = self.expert(self.attach(session))
+        return None if expert is None else expert.forecast.directions.cpu().numpy()
 
     def fit_readouts(
         self, session: Session, trials: npt.NDArray[np.intp] | None = None
     ) -> Readouts:
         """Fit decoders of behaviour on some trials, by default the training trials; keep them."""
-        chosen = session.split().train if trials is None else trials
-        readouts = fit_readouts(*self.visible_latents(session, chosen), session, chosen)
+        readouts = self.fitted_readouts(session, trials)
         self.readouts[session.id] = readouts
         return readouts
+
+    def fitted_readouts(
+        self, session: Session, trials: npt.NDArray[np.intp] | None = None
+    ) -> Readouts:
+        """Fit decoders as `fit_readouts` does, and keep nothing.
+
+        How much each counts is judged by the validation trials that are not among `trials`.
+        """
+        chosen = session.split().train if trials is None else trials
+        fitted_on, judged_on = (
+            list(examples_in_steps(self, session, some))
+            for some in (chosen, judging_trials(session, chosen))
+        )
+        return fit_readouts(
+            Examples.joined(fitted_on),
+            Examples.joined(judged_on) if judged_on else None,
+            session,
+            self.directions(session),
+        )
 
     def notes_on(self, session: Session) -> tuple[str, ...]:
         """Sentences that a person should read beside what the model says of a session."""
@@ -370,13 +463,19 @@ class Model:
         return key
 
     def forget_readouts_of_another_cut(self, session: Session) -> None:
-        """Keep no readouts of a session that were fitted on other bins of its trials."""
-        first, known = self.grid.first(session), self.network.sessions.get(session.id)
-        fitted = self._decoded_from.get(session.id, first if known is None else known.first)
+        """Keep no readouts of a session that were fitted on other bins of its trials, or units."""
+        now = _Cut(self.grid.first(session), session.n_bins, tuple(map(str, session.units["uuid"])))
+        known = self.network.sessions.get(session.id)
         readouts = self.readouts.get(session.id)
-        if readouts is not None and (fitted, readouts.n_bins) != (first, session.n_bins):
-            self.readouts.pop(session.id, None)
-        self._decoded_from[session.id] = first
+        if readouts is not None:
+            by_weights = now if known is None else replace(now, first=known.first, units=known.ids)
+            then = self._decoded_from.get(session.id, by_weights)
+            fitted = replace(then, bins=readouts.n_bins)
+            if readouts.directions is None:  # latents are the same of any units
+                fitted = replace(fitted, units=now.units)
+            if fitted != now or readouts.n_units not in (None, session.n_units):
+                self.readouts.pop(session.id, None)
+        self._decoded_from[session.id] = now
 
     def _learn_expert(self, key: str, session: Session) -> None:
         """Fit the linear expert of a session, unless it is there.
@@ -547,12 +646,13 @@ class Model:
         task: Task,
         *,
         strict: bool = False,
-        blend: bool = False,
+        blend: Literal["all", "hidden"] | None = None,
         trials: npt.NDArray[np.intp] | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield latents and log rates of batches of trials; with `blend`, those of the expert too.
 
-        `trials` say which of the session the counts are, where slow levels are to be known.
+        They hold for all units, or, which is less work, for hidden ones. `trials` say which of
+        the session the counts are, where slow levels are to be known.
         """
         if task not in TASKS:
             raise MaskError(f"There is no prompt {task!r}; there are {', '.join(TASKS)}.")
@@ -571,7 +671,10 @@ class Model:
                 latents, rates = run(*inputs)
             if blend:
                 some = None if trials is None else trials[part]
-                rates = self.blended(key, task, inputs[0], inputs[1], rates, some)
+                spare = blend == "hidden"
+                rates = self.blended(
+                    key, task, inputs[0], inputs[1], rates, some, hidden_only=spare
+                )
             return latents, rates
 
         with self.evaluating():

@@ -1,23 +1,36 @@
-"""Readouts: behaviour decoded from a model's latents.
+"""Readouts: behaviour decoded from what a model makes of a trial.
 
-Traces (wheel, whisker, whatever else a session holds) are read from the latents around a
-bin; choice and block from those of the whole trial; the choice at a bin from the past of
-that bin alone. All are linear, fitted on training trials in closed form or by a few
-Newton steps, each with a penalty chosen by cross-validation over trials.
+There are two decoders: of the model's latents, and of the units' activity, which is recorded
+where it is visible and predicted where it is hidden. Traces (wheel, whisker, whatever else a
+session holds) are read around a bin; choice and block from the whole trial; the choice at a bin
+from the past of that bin alone. All are linear. They are fitted on trials under masks of every
+kind, and count as much, beside the mean course, as trials that they were not fitted on bear out.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from napari_mtm.arrays import numbers
 from napari_mtm.errors import WeightsError
+from napari_mtm.model.regression import (
+    Floats,
+    Linear,
+    Trials,
+    fit_classifier_per_bin,
+    fit_linear_classifier,
+    fit_trace,
+    logistic,
+    shares_of_classifiers,
+    shares_of_traces,
+)
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.trials import block_favours_right, chose_right
 
-Floats = npt.NDArray[np.float64]
 Latents = npt.NDArray[np.float32]
 
 _COMPONENTS = 48
@@ -25,11 +38,51 @@ _PAST_COMPONENTS = 16
 _LAGS = np.array([-8, -4, -2, 0, 2, 4, 8])
 _SEGMENTS = 8
 _RECENT = 5
-_FOLDS = 4
-_PENALTIES = 10.0 ** np.arange(-4, 4)
 _FEWEST_TRIALS = 8
 _MOST = 1e15
 """Latents beyond it come of broken weights, and overflow when they are squared."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What decoders read of some rows, each a trial under a mask.
+
+    Attributes
+    ----------
+    latents, past
+        (rows, bins, L); in `past` no bin knows of a later one.
+    activity, past_activity
+        The same of the units' activity, (rows, bins, P); None where it is not decoded from.
+
+    """
+
+    latents: Latents
+    past: Latents
+    activity: Latents | None = None
+    past_activity: Latents | None = None
+
+    def pairs(self) -> list[tuple[Latents, Latents]]:
+        """Return what each decoder reads: around a bin, and before it."""
+        found = [(self.latents, self.past)]
+        if self.activity is not None and self.past_activity is not None:
+            found.append((self.activity, self.past_activity))
+        return found
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What was seen, and which trial of the session each row is."""
+
+    seen: Seen
+    trials: Trials
+
+    @classmethod
+    def joined(cls, parts: "Iterable[Examples]") -> "Examples":
+        """Put examples together; there must be some."""
+        parts = list(parts)
+        pairs = zip(*(part.seen.pairs() for part in parts), strict=True)
+        arrays = [np.concatenate(some) for pair in pairs for some in zip(*pair, strict=True)]
+        return cls(Seen(*arrays), np.concatenate([part.trials for part in parts]))
 
 
 @dataclass(frozen=True)
@@ -41,30 +94,25 @@ class Basis:
 
     @classmethod
     def fit(cls, latents: Latents, most: int) -> "Basis":
-        """Fit to latents (trials, bins, L); components have unit variance at most."""
+        """Fit to latents (rows, bins, L); components have unit variance at most."""
         mean = latents.mean(axis=0, dtype=np.float64)
-        flat = (latents - mean).reshape(-1, latents.shape[2])
-        values, vectors = np.linalg.eigh(flat.T @ flat / max(len(flat), 1))
-        scale = np.sqrt(max(values[-1], 1e-12))
-        return cls(mean, vectors[:, ::-1][:, :most] / scale)
+        flat = torch.as_tensor(latents - mean).flatten(0, 1).double()
+        values, vectors = torch.linalg.eigh(flat.T @ flat / max(len(flat), 1))
+        scale = values[-1].clamp(min=1e-12).sqrt()
+        return cls(mean, (vectors.flip(1)[:, :most] / scale).numpy())
 
     def __call__(self, latents: Latents) -> Floats:
-        """Return (trials, bins, K)."""
+        """Return (rows, bins, K)."""
         found: Floats = (latents - self.mean) @ self.components
         return found
 
 
 @dataclass(frozen=True)
-class Linear:
-    """Weights of features, and an intercept; either may lead with an axis of bins."""
+class Decoder:
+    """What one source adds to what is decoded; what the session lacks is left out.
 
-    weights: Floats
-    intercept: Floats
-
-
-@dataclass(frozen=True)
-class Readouts:
-    """Decoders of one session's behaviour; what the session lacks is left out."""
+    Traces are in their own units, choice and block in log odds.
+    """
 
     around: Basis
     past: Basis
@@ -72,202 +120,283 @@ class Readouts:
     trials: Mapping[str, Linear] = field(default_factory=dict)
     choice: Linear | None = None
 
+    def __call__(self, around: Latents, past: Latents) -> dict[str, Floats]:
+        """Read traces (rows, bins), choice (rows, bins), and of trials (rows,)."""
+        scores = self.around(around)
+        lagged, over = _around(scores), _over_trial(scores)
+        found = {name: linear.of(lagged) for name, linear in self.traces.items()}
+        found |= {name: linear.of(over) for name, linear in self.trials.items()}
+        if self.choice is not None:
+            found["choice"] = self.choice.of(_recent(self.past(past)))
+        return found
+
+
+@dataclass(frozen=True)
+class Readouts:
+    """Decoders of one session's behaviour.
+
+    Attributes
+    ----------
+    latents, activity
+        What each source adds. The latter is None where activity is not decoded from.
+    directions
+        (N, P): what the activity of N units is looked at in.
+
+    """
+
+    latents: Decoder
+    activity: Decoder | None = None
+    directions: npt.NDArray[np.float32] | None = None
+
     @property
     def n_bins(self) -> int:
         """How many bins the trials have that are decoded."""
-        return len(self.around.mean)
+        return len(self.latents.around.mean)
 
-    def decode(self, latents: Latents, past: Latents) -> dict[str, npt.NDArray[np.float32]]:
-        """Decode latents (trials, bins, L); in `past` no bin must know of a later one."""
-        scores = self.around(latents)
-        found: dict[str, Floats] = {}
-        around = _around(scores)
-        for name, linear in self.traces.items():
-            found[name] = around @ linear.weights + linear.intercept
-        over = _over_trial(scores)
-        for name, linear in self.trials.items():
-            found[name] = _logistic(over @ linear.weights + linear.intercept)
-        if self.choice is not None:
-            recent = _recent(self.past(past))
-            found["choice"] = _logistic(
-                np.einsum("btp,tp->bt", recent, self.choice.weights) + self.choice.intercept
-            )
-        return {name: values.astype(np.float32) for name, values in found.items()}
+    @property
+    def n_units(self) -> int | None:
+        """How many units the session has whose activity is decoded from, if it is."""
+        return None if self.directions is None else len(self.directions)
+
+    @property
+    def traces(self) -> tuple[str, ...]:
+        """Names of the traces that are decoded."""
+        return tuple(self.latents.traces)
+
+    @property
+    def decoders(self) -> list[Decoder]:
+        """What is added up."""
+        return [d for d in (self.latents, self.activity) if d is not None]
+
+    def decode(self, seen: Seen) -> dict[str, npt.NDArray[np.float32]]:
+        """Decode traces, (rows, bins), and probabilities, (rows, bins) or (rows,)."""
+        parts = [d(*pair) for d, pair in zip(self.decoders, seen.pairs(), strict=True)]
+        found = {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}
+        return {
+            name: (values if name in self.latents.traces else logistic(values)).astype(np.float32)
+            for name, values in found.items()
+        }
 
 
 def fit_readouts(
-    latents: Latents, past: Latents, session: Session, trials: npt.NDArray[np.intp]
+    fitted_on: Examples,
+    judged_on: Examples | None,
+    session: Session,
+    directions: npt.NDArray[np.float32] | None = None,
 ) -> Readouts:
-    """Fit decoders on latents (trials, bins, L) of some trials of a session.
+    """Fit decoders on examples of a session, and tell by others how much each should count.
 
-    `past` are latents in which no bin knows of a later one. Raises WeightsError where latents are
-    such as only broken weights give.
+    Without others, or with few of them, each counts the same. `directions` are those of the
+    activity in the examples.
+
+    Raises WeightsError where latents are such as only broken weights give.
     """
-    for given in (latents, past):
-        numbers(given, "Latents", WeightsError, ndim=3, least=-_MOST, most=_MOST, finite=True)
-    around, before = Basis.fit(latents, _COMPONENTS), Basis.fit(past, _PAST_COMPONENTS)
-    scores = around(latents)
-    traces = _fit_traces(_around(scores), session, trials, targets(session, trials))
-    table = session.trials.iloc[trials]
-    right = chose_right(table)
-    over = _over_trial(scores)
-    labels = {"choice-by-trial": right, "block": block_favours_right(table)}
-    by_trial = {
-        name: fit_linear_classifier(over, label)
-        for name, label in labels.items()
-        if _separable(label)
-    }
-    choice = _fit_logistic(_recent(before(past)), right) if _separable(right) else None
-    return Readouts(around, before, traces, by_trial, choice)
+    *_, whole = fit_in_steps(fitted_on, judged_on, session, directions)
+    return whole
+
+
+def fit_in_steps(
+    fitted_on: Examples,
+    judged_on: Examples | None,
+    session: Session,
+    directions: npt.NDArray[np.float32] | None = None,
+) -> Iterator[Readouts]:
+    """Yield, one after the other, readouts that decode more and more; the last are whole."""
+    _check(fitted_on.seen)
+    readouts = _of([_without_behaviour(*pair) for pair in fitted_on.seen.pairs()], directions)
+    yield readouts
+    for name in targets(session, fitted_on.trials):
+        readouts = _with_trace(readouts, fitted_on, judged_on, session, name)
+        yield readouts
+    for name in _labels(session, fitted_on.trials):
+        readouts = _with_label(readouts, fitted_on, judged_on, session, name)
+        yield readouts
 
 
 def fit_lacking_traces(
-    readouts: Readouts, latents: Latents, session: Session, trials: npt.NDArray[np.intp]
+    readouts: Readouts, fitted_on: Examples, judged_on: Examples | None, session: Session
 ) -> Readouts:
     """Return readouts with decoders of those of a session's traces that they do not decode yet.
 
-    They are fitted on latents (trials, bins, L) of some trials; the others stay as they are.
-    Raises WeightsError as `fit_readouts` does.
+    The others stay as they are. Raises WeightsError as `fit_readouts` does.
     """
-    numbers(latents, "Latents", WeightsError, ndim=3, least=-_MOST, most=_MOST, finite=True)
-    lacking = [name for name in targets(session, trials) if name not in readouts.traces]
-    found = _fit_traces(_around(readouts.around(latents)), session, trials, lacking)
-    return replace(readouts, traces={**readouts.traces, **found})
+    _check(fitted_on.seen)
+    for name in targets(session, fitted_on.trials):
+        if name not in readouts.traces:
+            readouts = _with_trace(readouts, fitted_on, judged_on, session, name)
+    return readouts
 
 
-def targets(session: Session, trials: npt.NDArray[np.intp]) -> list[str]:
+def targets(session: Session, trials: Trials) -> list[str]:
     """Names of the traces that are known in enough of some trials to be decoded."""
+    chosen = np.unique(trials)
     known = {
-        name: np.isfinite(session.behaviour[name][trials]).all(axis=1).sum()
+        name: np.isfinite(session.behaviour[name][chosen]).all(axis=1).sum()
         for name in session.traces
     }
     return [name for name, number in known.items() if number >= _FEWEST_TRIALS]
 
 
-def _fit_traces(
-    features: Floats, session: Session, trials: npt.NDArray[np.intp], names: Iterable[str]
-) -> dict[str, Linear]:
-    """Fit decoders of some traces, each on those of the trials in which it is known."""
-    found = {}
-    for name in names:
-        target = session.behaviour[name][trials]
-        known = np.isfinite(target).all(axis=1)
-        found[name] = _fit_trace(features[known], target[known].astype(np.float64))
-    return found
+def _check(seen: Seen) -> None:
+    for pair in seen.pairs():
+        for given in pair:
+            numbers(given, "Latents", WeightsError, ndim=3, least=-_MOST, most=_MOST, finite=True)
 
 
-def _around(scores: Floats) -> Floats:
-    """Return (trials, bins, features): the scores at some lags around each bin."""
+def _without_behaviour(around: Latents, past: Latents) -> Decoder:
+    return Decoder(Basis.fit(around, _COMPONENTS), Basis.fit(past, _PAST_COMPONENTS))
+
+
+def _of(decoders: list[Decoder], directions: npt.NDArray[np.float32] | None) -> Readouts:
+    return Readouts(decoders[0], decoders[1] if len(decoders) > 1 else None, directions)
+
+
+def _with_trace(
+    readouts: Readouts,
+    fitted_on: Examples,
+    judged_on: Examples | None,
+    session: Session,
+    name: str,
+) -> Readouts:
+    """Add a trace, which is fitted on those of the trials in which it is known."""
+    decoders = readouts.decoders
+    target, known = _known_trace(session, name, fitted_on.trials)
+    course = target.mean(axis=0)
+    linears = [
+        fit_trace(features[known], target, fitted_on.trials[known])
+        for features in _features(decoders, fitted_on, _around_of)
+    ]
+    shares = [1 / len(decoders)] * len(decoders)
+    if judged_on is not None:
+        truth, told = _known_trace(session, name, judged_on.trials)
+        if _enough(judged_on.trials[told]):
+            others = _features(decoders, judged_on, _around_of)
+            guesses = [li.of(f[told]) - course for li, f in zip(linears, others, strict=True)]
+            shares = shares_of_traces(guesses, truth - course)
+    scaled = _scaled(linears, shares, course)
+    return _of(
+        [
+            replace(decoder, traces={**decoder.traces, name: linear})
+            for decoder, linear in zip(decoders, scaled, strict=True)
+        ],
+        readouts.directions,
+    )
+
+
+def _labels(session: Session, trials: Trials) -> list[str]:
+    """Which of choice and block can be decoded: both classes must have trials enough."""
+    names = "choice-by-trial", "block", "choice"
+    return [name for name in names if _separable(_label(session, name, trials), trials)]
+
+
+def _with_label(
+    readouts: Readouts,
+    fitted_on: Examples,
+    judged_on: Examples | None,
+    session: Session,
+    name: str,
+) -> Readouts:
+    """Add choice or block."""
+    decoders = readouts.decoders
+    read, fit = (
+        (_recent_of, fit_classifier_per_bin)
+        if name == "choice"
+        else (_over_trial_of, fit_linear_classifier)
+    )
+    label = _label(session, name, fitted_on.trials)
+    linears = [
+        fit(features, label, fitted_on.trials) for features in _features(decoders, fitted_on, read)
+    ]
+    share = np.nanmean(label)
+    usual = float(np.log(share / (1 - share)))
+    shares = [1 / len(decoders)] * len(decoders)
+    if judged_on is not None:
+        truth = _label(session, name, judged_on.trials)
+        told = np.isfinite(truth)
+        if _enough(judged_on.trials[told]):
+            others = _features(decoders, judged_on, read)
+            odds = [li.of(f[told]) - usual for li, f in zip(linears, others, strict=True)]
+            shares = shares_of_classifiers(odds, truth[told], usual)
+    scaled = _scaled(linears, shares, usual)
+    return _of(
+        [
+            replace(decoder, choice=linear)
+            if name == "choice"
+            else replace(decoder, trials={**decoder.trials, name: linear})
+            for decoder, linear in zip(decoders, scaled, strict=True)
+        ],
+        readouts.directions,
+    )
+
+
+def _label(session: Session, name: str, trials: Trials) -> Floats:
+    table = session.trials.iloc[trials]
+    return block_favours_right(table) if name == "block" else chose_right(table)
+
+
+def _scaled(linears: list[Linear], shares: list[float], usual: Floats | float) -> list[Linear]:
+    """Return a share of each decoder; the first holds what is usual, which all are added to."""
+    first, *rest = (
+        linear.scaled(share, usual) for linear, share in zip(linears, shares, strict=True)
+    )
+    return [Linear(first.weights, first.intercept + usual), *rest]
+
+
+def _known_trace(
+    session: Session, name: str, trials: Trials
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Return a trace in those rows in which it is known, and which these are."""
+    trace = session.behaviour[name][trials]
+    known = np.asarray(np.isfinite(trace).all(axis=1))
+    return trace[known].astype(np.float64), known
+
+
+def _enough(trials: Trials) -> bool:
+    return len(np.unique(trials)) >= _FEWEST_TRIALS
+
+
+def _separable(label: Floats, trials: Trials) -> bool:
+    """Whether both classes have trials enough."""
+    return all(_enough(trials[label == side]) for side in (0, 1))
+
+
+_Read = Callable[[Decoder, Latents, Latents], Latents]
+
+
+def _features(decoders: list[Decoder], examples: Examples, read: _Read) -> list[Latents]:
+    pairs = examples.seen.pairs()
+    return [read(d, *pair) for d, pair in zip(decoders, pairs, strict=True)]
+
+
+def _around_of(decoder: Decoder, around: Latents, _past: Latents) -> Latents:
+    return _around(decoder.around(around).astype(np.float32))
+
+
+def _over_trial_of(decoder: Decoder, around: Latents, _past: Latents) -> Latents:
+    return _over_trial(decoder.around(around).astype(np.float32))
+
+
+def _recent_of(decoder: Decoder, _around: Latents, past: Latents) -> Latents:
+    return _recent(decoder.past(past)).astype(np.float32)
+
+
+def _around(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return (rows, bins, features): the scores at some lags around each bin."""
     bins = np.arange(scores.shape[1])
     lagged = [scores[:, np.clip(bins + lag, 0, len(bins) - 1)] for lag in _LAGS]
     return np.concatenate(lagged, axis=2)
 
 
-def _over_trial(scores: Floats) -> Floats:
-    """Return (trials, features): the mean scores in segments of the trial."""
+def _over_trial(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return (rows, features): the mean scores in segments of the trial."""
     parts = np.array_split(np.arange(scores.shape[1]), min(_SEGMENTS, scores.shape[1]))
     return np.concatenate([scores[:, part].mean(axis=1) for part in parts], axis=1)
 
 
 def _recent(scores: Floats) -> Floats:
-    """Return (trials, bins, features): means of the last few and of all bins so far."""
+    """Return (rows, bins, features): means of the last few and of all bins so far."""
     sums = np.cumsum(scores, axis=1)
     n = np.arange(1, scores.shape[1] + 1)[:, None]
     before = np.zeros_like(sums)
     before[:, _RECENT:] = sums[:, :-_RECENT]
     return np.concatenate([(sums - before) / np.minimum(n, _RECENT), sums / n], axis=2)
-
-
-def _folds(n: int) -> npt.NDArray[np.intp]:
-    """Deal trials to folds; neighbours, which drift together, to the same one."""
-    return np.arange(n) * _FOLDS // n
-
-
-def _fit_trace(features: Floats, target: Floats) -> Linear:
-    """Ridge regression of a trace (trials, bins) with a free mean course."""
-    mean = target.mean(axis=0)
-    off = features.mean(axis=0)
-    x, y = features - off, target - mean
-    fold = _folds(len(x))
-    grams, products = [], []
-    for k in range(_FOLDS):
-        part = x[fold == k].reshape(-1, x.shape[2])
-        grams.append(part.T @ part)
-        products.append(part.T @ y[fold == k].reshape(-1))
-    gram, product = sum(grams), sum(products)
-    scale = max(np.trace(gram) / len(gram), 1e-12)
-    errors = np.zeros(len(_PENALTIES))
-    for k in range(_FOLDS):
-        values, vectors = np.linalg.eigh(gram - grams[k])
-        turned = vectors.T @ (product - products[k])
-        weights = vectors @ (
-            turned[:, None] / (np.maximum(values, 0)[:, None] + scale * _PENALTIES)
-        )
-        errors += ((y[fold == k][..., None] - x[fold == k] @ weights) ** 2).sum(axis=(0, 1))
-    penalty = scale * _PENALTIES[errors.argmin()]
-    weights = np.linalg.solve(gram + penalty * np.eye(len(gram)), product)
-    return Linear(weights, mean - off @ weights)
-
-
-def _separable(label: Floats) -> bool:
-    """Whether both classes have trials enough."""
-    return bool(min((label == 0).sum(), (label == 1).sum()) >= _FEWEST_TRIALS)
-
-
-def fit_linear_classifier(features: Floats, label: Floats) -> Linear:
-    """Logistic regression: features (trials, P), label (trials,) 0, 1 or NaN."""
-    linear = _fit_logistic(features[:, None], label)
-    return Linear(linear.weights[0], linear.intercept[0])
-
-
-def _fit_logistic(features: Floats, label: Floats) -> Linear:
-    """Logistic regression per bin: features (trials, bins, P), label (trials,) 0, 1 or NaN.
-
-    One penalty serves all bins. Few trials and many features are fitted in the space
-    that the trials span, which gives the same weights.
-    """
-    known = np.isfinite(label)
-    x, y = features[known].transpose(1, 0, 2), label[known]
-    off = x.mean(axis=1, keepdims=True)
-    x = x - off
-    scale = np.sqrt(np.maximum((x**2).mean(axis=(1, 2), keepdims=True), 1e-12))
-    x = x / scale
-    rotation = None
-    if x.shape[2] > x.shape[1]:
-        _, _, turned = np.linalg.svd(x, full_matrices=False)
-        rotation = turned.transpose(0, 2, 1)
-        x = x @ rotation
-    rng_fold = _folds(len(y))
-    losses = np.zeros(len(_PENALTIES))
-    for i, penalty in enumerate(_PENALTIES):
-        for k in range(_FOLDS):
-            test = rng_fold == k
-            weights, bias = _newton(x[:, ~test], y[~test], penalty)
-            margin = np.einsum("tnp,tp->tn", x[:, test], weights) + bias[:, None]
-            losses[i] += np.logaddexp(0, np.where(y[test] == 1, -margin, margin)).sum()
-    weights, bias = _newton(x, y, _PENALTIES[losses.argmin()])
-    if rotation is not None:
-        weights = np.einsum("tpr,tr->tp", rotation, weights)
-    weights = weights / scale[:, 0]
-    return Linear(weights, bias - np.einsum("tp,tp->t", off[:, 0], weights))
-
-
-def _newton(x: Floats, y: Floats, penalty: float) -> tuple[Floats, Floats]:
-    """Minimise the penalised logistic loss for each bin: x (bins, trials, P)."""
-    bins, n, p = x.shape
-    ones = np.ones((bins, n, 1))
-    design = np.concatenate([x, ones], axis=2)
-    ridge = np.full(p + 1, penalty * n)
-    ridge[-1] = 1e-9
-    w = np.zeros((bins, p + 1))
-    for _ in range(8):
-        mean = _logistic(np.einsum("tnp,tp->tn", design, w))
-        slope = np.einsum("tnp,tn->tp", design, mean - y) + ridge * w
-        weighted = design * np.maximum(mean * (1 - mean), 1e-6)[..., None]
-        curve = weighted.transpose(0, 2, 1) @ design + np.diag(ridge)
-        w = w - np.linalg.solve(curve, slope[..., None])[..., 0]
-    return w[:, :-1], w[:, -1]
-
-
-def _logistic(x: Floats) -> Floats:
-    return 0.5 * (1 + np.tanh(0.5 * x))

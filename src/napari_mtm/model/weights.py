@@ -23,12 +23,13 @@ from napari_mtm.model.grid import Grid
 from napari_mtm.model.importing import check_unclaimed
 from napari_mtm.model.model import Blend, Model, Taught, best_device, build
 from napari_mtm.model.network import Default, DefaultSizes, Published, PublishedSizes
-from napari_mtm.model.readouts import Basis, Linear, Readouts
+from napari_mtm.model.readouts import Basis, Decoder, Readouts, Seen
+from napari_mtm.model.regression import Linear
 from napari_mtm.model.tensors import checksum, read_tensors
 from napari_mtm.model.units import Units
 from napari_mtm.records import first_problem, parse
 
-VERSION = 2
+VERSION = 3
 SUFFIX = ".safetensors"
 
 
@@ -42,8 +43,14 @@ def _no_path(name: str) -> str:
 _Name = Annotated[str, AfterValidator(_no_path)]
 
 
-_NEW: dict[str, Any] = {"align": "stimOn_times"}
-_NEW_OF_SESSIONS: dict[str, Any] = {"first": 0, "blend": None, "taught": None, "of": 0}
+_NEW: dict[int, dict[str, dict[str, Any]]] = {
+    2: {
+        "": {"align": "stimOn_times"},
+        "sessions": {"first": 0, "blend": None, "taught": None, "of": 0},
+    },
+    3: {"readouts": {"activity": False}},
+}
+"""What is written down since a version, and what held before: in the header, or in parts of it."""
 """What headers of the first version lack, and its value there."""
 
 
@@ -68,6 +75,7 @@ class _Readouts(_Strict):
     traces: list[_Name]
     trials: list[_Name]
     choice: bool
+    activity: bool
 
 
 class _Header(_Strict):
@@ -107,8 +115,8 @@ def save_model(model: Model, path: str | Path, *, half: bool = False) -> None:
             tensors[f"session/{i}/{j}"] = tensor
         tensors[f"session/{i}/rates"] = torch.as_tensor(units.rates)
         tensors[f"session/{i}/roots"] = torch.as_tensor(units.roots)
-    for i, decoders in enumerate(model.readouts.values()):
-        tensors |= {f"readouts/{i}/{k}": v for k, v in _readout_tensors(decoders).items()}
+    for i, readouts in enumerate(model.readouts.values()):
+        tensors |= {f"readouts/{i}/{k}": v for k, v in _readout_tensors(readouts).items()}
     unclaimed: dict[int, dict[str, Tensor]] = getattr(network, "unclaimed", {})
     tokens: dict[str, Tensor] = getattr(network, "unclaimed_tokens", {})
     for count, parts in unclaimed.items():
@@ -141,11 +149,12 @@ def _described(model: Model, sessions: list[Units]) -> _Header:
         readouts=[
             _Readouts(
                 session=session,
-                traces=list(decoders.traces),
-                trials=list(decoders.trials),
-                choice=decoders.choice is not None,
+                traces=list(readouts.traces),
+                trials=list(readouts.latents.trials),
+                choice=readouts.latents.choice is not None,
+                activity=readouts.activity is not None,
             )
-            for session, decoders in model.readouts.items()
+            for session, readouts in model.readouts.items()
         ],
         unclaimed=list(getattr(network, "unclaimed", {})),
         unclaimed_tokens=list(getattr(network, "unclaimed_tokens", {})),
@@ -231,17 +240,23 @@ def _header(path: Path, text: str) -> _Header:
             f"{VERSION}). Update napari-mtm."
         )
     if version < VERSION:
-        text = _as_today(given)
+        text = _as_today(given, version)
     return parse(_Header, text, path, WeightsError)
 
 
-def _as_today(given: dict[str, Any]) -> str:
-    """Add to a header of the first version what is written down since."""
-    sessions = given.get("sessions")
-    for session in sessions if isinstance(sessions, list) else []:
-        if isinstance(session, dict):
-            session.update(_NEW_OF_SESSIONS)
-    return json.dumps({**given, **_NEW})
+def _as_today(given: dict[str, Any], version: int) -> str:
+    """Add to a header of an earlier version what is written down since."""
+    for where, added in _since(version):
+        parts = given.get(where, []) if where else [given]
+        for some in parts if isinstance(parts, list) else []:
+            if isinstance(some, dict):
+                some.update(added)
+    return json.dumps(given)
+
+
+def _since(version: int) -> list[tuple[str, dict[str, Any]]]:
+    """Return what is written down since a version, by where in the header."""
+    return [part for v, new in _NEW.items() if v > version for part in new.items()]
 
 
 def _network(header: _Header, tensors: Mapping[str, Tensor]) -> Published | Default:
@@ -336,26 +351,42 @@ def _within(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _readout_tensors(readouts: Readouts) -> dict[str, Tensor]:
-    arrays = {}
-    for name, basis in (("around", readouts.around), ("past", readouts.past)):
-        arrays[f"{name}/mean"], arrays[f"{name}/components"] = basis.mean, basis.components
-    linears = {f"traces/{k}": v for k, v in readouts.traces.items()}
-    linears |= {f"trials/{k}": v for k, v in readouts.trials.items()}
-    if readouts.choice is not None:
-        linears["choice"] = readouts.choice
-    for name, linear in linears.items():
-        arrays[f"{name}/weights"], arrays[f"{name}/intercept"] = linear.weights, linear.intercept
+    arrays = _decoder_arrays(readouts.latents)
+    if readouts.activity is not None and readouts.directions is not None:
+        arrays |= {f"activity/{k}": v for k, v in _decoder_arrays(readouts.activity).items()}
+        arrays["directions"] = readouts.directions
     return {name: torch.as_tensor(np.asarray(a, np.float32)) for name, a in arrays.items()}
 
 
+def _decoder_arrays(decoder: Decoder) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {}
+    for name, basis in (("around", decoder.around), ("past", decoder.past)):
+        arrays[f"{name}/mean"], arrays[f"{name}/components"] = basis.mean, basis.components
+    linears = {f"traces/{k}": v for k, v in decoder.traces.items()}
+    linears |= {f"trials/{k}": v for k, v in decoder.trials.items()}
+    if decoder.choice is not None:
+        linears["choice"] = decoder.choice
+    for name, linear in linears.items():
+        arrays[f"{name}/weights"], arrays[f"{name}/intercept"] = linear.weights, linear.intercept
+    return arrays
+
+
 def _readouts(about: _Readouts, tensors: Mapping[str, Tensor]) -> Readouts:
+    latents = _decoder(about, tensors)
+    if not about.activity:
+        return Readouts(latents)
+    activity = _decoder(about, _within(tensors, "activity/"))
+    return Readouts(latents, activity, tensors["directions"].numpy())
+
+
+def _decoder(about: _Readouts, tensors: Mapping[str, Tensor]) -> Decoder:
     def array(name: str) -> np.ndarray:
         return tensors[name].numpy().astype(np.float64)
 
     def linear(name: str) -> Linear:
         return Linear(array(f"{name}/weights"), array(f"{name}/intercept"))
 
-    return Readouts(
+    return Decoder(
         Basis(array("around/mean"), array("around/components")),
         Basis(array("past/mean"), array("past/components")),
         {name: linear(f"traces/{name}") for name in about.traces},
@@ -368,11 +399,16 @@ def _check_readouts(readouts: Readouts, network: Published | Default) -> None:
     """Raise ValueError where readouts do not fit the latents of a network."""
     sizes = network.sizes
     width = sizes.width if isinstance(sizes, PublishedSizes) else sizes.head
-    bins = len(readouts.around.mean)
-    nothing = np.zeros((1, bins, width), np.float32)
-    if not readouts.around.mean.shape == readouts.past.mean.shape == nothing.shape[1:]:
-        raise ValueError("readouts have the wrong shape")
-    for name, values in readouts.decode(nothing, nothing).items():
+    widths = [width]
+    if readouts.directions is not None:
+        widths.append(readouts.directions.shape[1])
+    bins = readouts.n_bins
+    nothing = [np.zeros((1, bins, width), np.float32) for width in widths]
+    for decoder, read in zip(readouts.decoders, nothing, strict=True):
+        if not decoder.around.mean.shape == decoder.past.mean.shape == read.shape[1:]:
+            raise ValueError("readouts have the wrong shape")
+    seen = Seen(*(array for array in nothing for _ in range(2)))
+    for name, values in readouts.decode(seen).items():
         if values.shape not in ((1, bins), (1,)):
             raise ValueError(f"the readout of {name} has the wrong shape")
 
@@ -380,7 +416,11 @@ def _check_readouts(readouts: Readouts, network: Published | Default) -> None:
 def _checksum(header: _Header, tensors: Mapping[str, Tensor]) -> int:
     """Checksum of a file's content, save for the checksum itself."""
     left_out: dict[str, Any] = {"checksum": True}
-    if header.version < VERSION:
-        left_out |= {**dict.fromkeys(_NEW, True)}
-        left_out["sessions"] = {"__all__": set(_NEW_OF_SESSIONS)}
+    for where, added in _since(header.version):
+        if where:
+            left_out[where] = {
+                "__all__": left_out.get(where, {}).get("__all__", set()) | set(added)
+            }
+        else:
+            left_out |= dict.fromkeys(added, True)
     return checksum(header.model_dump_json(exclude=left_out), tensors)

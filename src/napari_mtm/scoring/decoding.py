@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
+from napari_mtm.masking.mask import Mask
 from napari_mtm.masking.tasks import Task
 from napari_mtm.model.model import Model
-from napari_mtm.model.readouts import fit_linear_classifier, fit_readouts
+from napari_mtm.model.regression import fit_linear_classifier
 from napari_mtm.recording.session import Session, Split
 from napari_mtm.recording.trials import block_favours_right, chose_right
 
@@ -40,10 +41,9 @@ def decode_behaviour(
     """Decode behaviour on some trials, by the readouts that the model has, or fitted ones."""
     model.attach(session)
     # What is fitted here is not kept: another split may test what this one trains on.
-    readouts = model.readouts.get(session.id) or fit_readouts(
-        *model.visible_latents(session, split.train), session, split.train
-    )
-    return readouts.decode(*model.visible_latents(session, trials))
+    readouts = model.readouts.get(session.id) or model.fitted_readouts(session, split.train)
+    nothing = Mask.nothing(session)
+    return readouts.decode(model.seen(session, trials, nothing, directions=readouts.directions))
 
 
 def score_decoded(
