@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from napari_mtm.live.readouts import fit_readouts_in_steps, readouts_lack
+from napari_mtm.masking.mask import Mask
 from tests.conftest import trials as trials_table
 from tests.model.small import BINS, small_model, small_session
 
@@ -28,9 +29,8 @@ def test_they_decode_as_those_fitted_at_once():
     whole.fit_readouts(session)
     for _ in fit_readouts_in_steps(pieces, session):
         pass
-    latents = whole.visible_latents(session, session.split().test)
-    expected = whole.readouts[session.id].decode(*latents)
-    found = pieces.readouts[session.id].decode(*latents)
+    mask, test = Mask.region(session, session.regions[0].name), session.split().test
+    expected, found = (model.decode(session, mask, test) for model in (whole, pieces))
     assert set(found) == set(expected) >= {"wheel-speed", "choice", "choice-by-trial", "block"}
     for name in expected:
         np.testing.assert_allclose(found[name], expected[name], atol=1e-3)
@@ -63,8 +63,7 @@ def test_a_session_without_behaviour_has_readouts_of_nothing():
     model = small_model("default", session)
     for _ in fit_readouts_in_steps(model, session):
         pass
-    latents = model.visible_latents(session, np.arange(3))
-    assert model.readouts[session.id].decode(*latents) == {}
+    assert model.decode(session, Mask.nothing(session), np.arange(3)) == {}
 
 
 def test_a_session_of_a_single_trial():
@@ -90,8 +89,9 @@ def test_what_readouts_lack_is_added_to_them():
         pass
     assert not readouts_lack(model, more)
     after = model.readouts[session.id]
-    assert after.traces["wheel-speed"] is before.traces["wheel-speed"]
-    assert after.choice is before.choice
+    for now, then in zip(after.decoders, before.decoders, strict=True):
+        assert now.traces["wheel-speed"] is then.traces["wheel-speed"]
+        assert now.choice is then.choice
     assert list(after.traces) == ["wheel-speed", "lick-rate"]
 
 

@@ -674,9 +674,11 @@ def test_what_is_hidden_is_not_decoded(preset):
     model = small_model(preset, session)
     model.fit_readouts(session)
     mask = Mask.region(session, "CA1")
-    other = np.where(mask.hidden, 9, session.counts).astype(np.uint8)
-    before = model.reconstruct(session, mask).decoded
-    after = model.reconstruct(replace(session, counts=other), mask).decoded
+    test = session.split().test  # of others the levels of units are known
+    other = session.counts.copy()
+    other[test] = np.where(mask.hidden, 9, session.counts[test])
+    before = model.reconstruct(session, mask, test).decoded
+    after = model.reconstruct(replace(session, counts=other), mask, test).decoded
     for name, values in before.items():
         np.testing.assert_array_equal(values, after[name])
 
@@ -720,8 +722,7 @@ def test_readouts_of_another_cut_are_not_used():
 def test_readouts_are_fitted_on_training_trials():
     session = behaving()
     model = small_model("default", session)
-    train = session.split().train
-    others = np.setdiff1d(np.arange(session.n_trials), train)
+    others = session.split().test
     trace = session.behaviour["wheel-speed"].copy()
     trace[others] = 1e6
     changed = replace(session, behaviour={"wheel-speed": trace})

@@ -7,11 +7,8 @@ import pytest
 from napari_mtm import Session
 from napari_mtm.errors import WeightsError
 from napari_mtm.masking.mask import Mask
-from napari_mtm.model.readouts import (
-    fit_lacking_traces,
-    fit_linear_classifier,
-    fit_readouts,
-)
+from napari_mtm.model.readouts import Examples, Seen, fit_lacking_traces, fit_readouts
+from napari_mtm.model.regression import fit_linear_classifier
 from napari_mtm.model.weights import load_model, save_model
 from tests.conftest import trials as plain_trials
 from tests.model.small import BINS, small_model, small_session
@@ -64,12 +61,12 @@ def accuracy(label, chance_of_right) -> float:
 
 def fitted(latents, session, past=None, trials=TRAIN):
     past = latents if past is None else past
-    return fit_readouts(latents[trials], past[trials], session, trials)
+    return fit_readouts(Examples(Seen(latents[trials], past[trials]), trials), None, session)
 
 
 def decoded(readouts, latents, past=None, trials=TEST):
     past = latents if past is None else past
-    return readouts.decode(latents[trials], past[trials])
+    return readouts.decode(Seen(latents[trials], past[trials]))
 
 
 # What is there is found
@@ -366,7 +363,9 @@ def test_traces_that_are_lacking_are_added_and_the_others_stay_as_they_are():
     given = table(right, block)
     before = fitted(latents, recorded(given, wheel_speed=wheel, a_tail=tail))
     session = recorded(given, wheel_speed=-wheel, lick_rate=lick)
-    after = fit_lacking_traces(before, latents[TRAIN], session, TRAIN)
+    after = fit_lacking_traces(
+        before, Examples(Seen(latents[TRAIN], latents[TRAIN]), TRAIN), None, session
+    )
     found, expected = decoded(after, latents), decoded(before, latents)
     assert set(found) == {*expected, "lick-rate"}
     for name, values in expected.items():
@@ -403,6 +402,149 @@ def test_latents_of_broken_weights_are_refused(value):
     session = Session.from_counts(np.ones((12, 5, 2)), ["CA1"] * 2)
     good, broken = np.zeros((2, 12, 5, 4), np.float32)
     broken[3, 2, 1] = value
-    for latents in ((good, broken), (broken, good)):
+    for latents in ((good, broken), (broken, good), (good, good, good, broken)):
         with pytest.raises(WeightsError, match="Latents must be"):
-            fit_readouts(*latents, session, np.arange(12))
+            fit_readouts(Examples(Seen(*latents), np.arange(12)), None, session)
+
+
+# Two sources, and how much each counts
+
+
+def two_sources(seed=0):
+    """Latents that tell half of a trace, and activity that tells the other half."""
+    latents, activity = drawn_latents(seed), drawn_latents(seed + 1)
+    trace = latents[..., 0] + activity[..., 1] + 3
+    return latents, activity, trace
+
+
+def examples(latents, activity, trials):
+    return Examples(
+        Seen(latents[trials], latents[trials], activity[trials], activity[trials]), trials
+    )
+
+
+def directions(session):
+    return np.eye(session.n_units, WIDTH, dtype=np.float32)
+
+
+def test_both_sources_are_put_together():
+    latents, activity, trace = two_sources()
+    session = recorded(wheel_speed=trace)
+    judges = np.arange(70, 80)
+    readouts = fit_readouts(
+        examples(latents, activity, TRAIN[:70]),
+        examples(latents, activity, judges),
+        session,
+        directions(session),
+    )
+    found = readouts.decode(examples(latents, activity, TEST).seen)["wheel-speed"]
+    one = decoded(fitted(latents, session), latents)["wheel-speed"]
+    assert r2(trace[TEST], found) > 0.9
+    assert r2(trace[TEST], one) < 0.6
+
+
+def test_a_source_that_misleads_does_not_count():
+    """Where it was fitted it told the trace; where it is judged, and later, it is noise."""
+    latents, _, _ = two_sources()
+    trace = latents[..., 0] + 3
+    activity = drawn_latents(7)
+    activity[:70, :, 0] = trace[:70]
+    activity[70:] *= 5
+    session = recorded(wheel_speed=trace)
+    readouts = fit_readouts(
+        examples(latents, activity, np.arange(70)),
+        examples(latents, activity, np.arange(70, 80)),
+        session,
+        directions(session),
+    )
+    found = readouts.decode(examples(latents, activity, TEST).seen)["wheel-speed"]
+    assert r2(trace[TEST], found) > 0.95
+
+
+def test_what_is_borne_out_by_nothing_is_the_mean_course():
+    latents = drawn_latents()
+    course = np.sin(np.arange(BINS))
+    trace = np.tile(course, (TRIALS, 1))
+    trace[:70] += latents[:70, :, 0]
+    trace[70:] -= latents[70:, :, 0]  # the opposite
+    session = recorded(wheel_speed=trace)
+    seen = Examples(Seen(latents[:70], latents[:70]), np.arange(70))
+    judges = np.arange(70, 80)
+    judged = Examples(Seen(latents[judges], latents[judges]), judges)
+    found = decoded(fit_readouts(seen, judged, session), latents)["wheel-speed"]
+    np.testing.assert_allclose(found, np.tile(trace[:70].mean(axis=0), (len(TEST), 1)), atol=1e-5)
+
+
+def test_a_choice_that_is_not_borne_out_is_hardly_told():
+    latents, right, _ = planted()
+    session = recorded(table(right))
+    judges = np.arange(40, 80)
+    wrong = latents.copy()
+    wrong[..., 0] *= -1
+    seen = Examples(Seen(latents[:40], latents[:40]), np.arange(40))
+    judged = Examples(Seen(wrong[judges], wrong[judges]), judges)
+    sure = decoded(fitted(latents, session), latents)["choice-by-trial"]
+    found = decoded(fit_readouts(seen, judged, session), latents)["choice-by-trial"]
+    assert np.abs(sure - 0.5).mean() > 0.35
+    assert np.abs(found - 0.5).mean() < 0.1
+
+
+def test_a_trial_seen_twice_is_in_one_fold():
+    """Else a trial would be told by its own copy, and what it holds be learned by heart."""
+    latents, few = drawn_latents(), np.tile(np.arange(16), 2)
+    trace = np.random.default_rng(1).normal(size=(TRIALS, BINS))
+    session = recorded(wheel_speed=trace)
+    twice = Examples(Seen(latents[few], latents[few]), few)
+    found = decoded(fit_readouts(twice, None, session), latents)["wheel-speed"]
+    course = trace[:16].mean(axis=0)
+    assert ((found - course) ** 2).mean() < 0.05
+
+
+# Under masks
+
+
+def wheeling(seed=0, n_trials=90):
+    """Two regions that both follow a wheel; the model has never seen the session."""
+    rng = np.random.default_rng(seed)
+    speed = np.abs(np.cumsum(rng.normal(size=(n_trials, BINS)), axis=1)) / 3
+    rates = 0.3 + 1.5 * speed[..., None] * rng.uniform(0.3, 1, 20)
+    counts = np.minimum(rng.poisson(rates), 255).astype(np.uint8)
+    return Session.from_counts(
+        counts, ["CA1"] * 10 + ["PO"] * 10, behaviour={"wheel-speed": speed}, id="w"
+    )
+
+
+def test_a_hidden_region_costs_an_untrained_model_little():
+    session = wheeling()
+    model = small_model("default", session)
+    model.trained.clear()
+    model.fit_readouts(session)
+    test = session.split().test
+    truth = session.behaviour["wheel-speed"][test]
+    course = session.behaviour["wheel-speed"][session.split().train].mean(axis=0)
+    by_course = r2(truth, np.tile(course, (len(test), 1)))
+    everything = Mask.neurons(session, np.arange(session.n_units))
+    scores = [
+        r2(truth, model.decode(session, mask, test)["wheel-speed"])
+        for mask in (
+            Mask.nothing(session),
+            Mask.region(session, "CA1"),
+            Mask.forward(session),
+            everything,
+        )
+    ]
+    assert scores[0] > 0.6
+    assert scores[1] > scores[0] - 0.15
+    assert scores[2] > by_course
+    assert scores[3] > by_course - 0.05
+
+
+def test_fewer_units_of_the_session_are_decoded_too():
+    session = wheeling()
+    model = small_model("default", session)
+    model.fit_readouts(session)
+    some = session.select(units=np.arange(4, 17))
+    test = session.split().test
+    found = model.decode(some, Mask.nothing(some), test)["wheel-speed"]
+    assert r2(session.behaviour["wheel-speed"][test], found) > 0.3
+    assert model.decode(session, Mask.nothing(session), test)

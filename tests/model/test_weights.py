@@ -149,8 +149,8 @@ def test_readouts_come_back(preset, models, files):
         assert values.std() > 0
     # What is read is written again as it is.
     np.testing.assert_array_equal(
-        found.readouts[SESSION.id].around.mean,
-        model.readouts[SESSION.id].around.mean.astype(np.float32),
+        found.readouts[SESSION.id].latents.around.mean,
+        model.readouts[SESSION.id].latents.around.mean.astype(np.float32),
     )
 
 

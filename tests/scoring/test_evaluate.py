@@ -11,10 +11,12 @@ from scipy.stats import poisson
 import napari_mtm as mtm
 from napari_mtm import Model, Session, new_model
 from napari_mtm.errors import Cancelled, MtmError, WeightsError
+from napari_mtm.masking.mask import Mask
 from napari_mtm.masking.tasks import SCORES
 from napari_mtm.metrics import conditions, r2_psth, r2_trial
 from napari_mtm.model.network import DefaultSizes, PublishedSizes
-from napari_mtm.model.readouts import Basis, Linear, Readouts
+from napari_mtm.model.readouts import Basis, Decoder, Readouts
+from napari_mtm.model.regression import Linear
 from napari_mtm.scoring.evaluate import Evaluation, evaluate
 from napari_mtm.scoring.held_out import held_out_rates
 from napari_mtm.scoring.reliability import reliability
@@ -504,18 +506,21 @@ def test_quick_says_so_and_holds_out_groups():
 def test_readouts_that_the_model_has_are_used(session, says_right):
     model = modelled(session)
     train = session.split().train
-    latents, past = model.visible_latents(session, train)
+    seen = model.seen(session, train, Mask.nothing(session))
+    latents, past = seen.latents, seen.past
     around = Basis.fit(latents, 3)
     n_features = around(latents[:1]).shape[2]
     model.readouts[session.id] = Readouts(
-        around,
-        Basis.fit(past, 2),
-        traces={"wheel-speed": Linear(np.zeros(7 * n_features), np.float64(0.25))},
-        trials={
-            "choice-by-trial": Linear(
-                np.zeros(8 * n_features), np.float64(0.2 if says_right else -0.2)
-            )
-        },
+        Decoder(
+            around,
+            Basis.fit(past, 2),
+            traces={"wheel-speed": Linear(np.zeros(7 * n_features), np.float64(0.25))},
+            trials={
+                "choice-by-trial": Linear(
+                    np.zeros(8 * n_features), np.float64(0.2 if says_right else -0.2)
+                )
+            },
+        )
     )
     kept = dict(model.readouts)
     test = session.split().test[1:]

@@ -15,7 +15,7 @@ from napari_mtm import Mask, Session, load_model
 from napari_mtm.masking.painting import PREDICTED, TAKEN
 from napari_mtm.metrics import tally
 from napari_mtm.model.grid import Grid
-from napari_mtm.model.readouts import Basis, Readouts
+from napari_mtm.model.readouts import Basis, Decoder, Readouts
 from napari_mtm.model.reconstruction import Reconstruction
 from napari_mtm.ui.coordinator import coordinator_of
 from napari_mtm.ui.live import STALE_MS
@@ -107,7 +107,7 @@ class Gate:
 def all_of(session: Session) -> Readouts:
     """Readouts that lack nothing of a session's behaviour."""
     nothing = Basis(np.zeros((1, 1)), np.zeros((1, 1)))
-    return Readouts(nothing, nothing, dict.fromkeys(session.traces))
+    return Readouts(Decoder(nothing, nothing, dict.fromkeys(session.traces)))
 
 
 class Fake:
@@ -500,13 +500,13 @@ def test_further_behaviour_is_decoded_and_the_answer_stands(live, coordinator, u
     live.use(lambda: small)
     coordinator.show(session)
     until(lambda: live.whole is not None and live.whole.done and live.whole.masked)
-    answer, wheel = live.answer, small.readouts[session.id].traces["wheel-speed"]
+    answer, wheel = live.answer, small.readouts[session.id].latents.traces["wheel-speed"]
     licks = rng.random((40, BINS)).astype(np.float32)
     more = replace(session, behaviour={**session.behaviour, "lick-rate": licks})
     coordinator.extend(more)
     assert live.answer is answer
     until(lambda: live.behaviour is not None and "lick-rate" in live.behaviour.masked)
-    assert small.readouts[session.id].traces["wheel-speed"] is wheel
+    assert small.readouts[session.id].latents.traces["wheel-speed"] is wheel
     until(lambda: live.whole is not None and live.whole.done)
     for decoded in (live.whole.masked, live.whole.visible):
         assert len(decoded["lick-rate"]) == len(session.split().test)

@@ -81,15 +81,6 @@ class Taught:
     of: int
 
 
-@dataclass(frozen=True)
-class _Cut:
-    """Which bins and units of a session readouts were fitted on."""
-
-    first: int | None
-    bins: int
-    units: tuple[str, ...]
-
-
 class _Steps:
     """How many steps optimisers took; fused ones leave a tensor's version as it was."""
 
@@ -146,7 +137,7 @@ class Model:
         self.readouts: dict[str, Readouts] = {}
         self.blends: dict[str, Blend] = {}
         self._variant_of: dict[str, str] = {}
-        self._decoded_from: dict[str, _Cut] = {}
+        self._decoded_from: dict[str, int | None] = {}
         self.record = record or {}
         self.notes: list[str] = []
         self._variants: dict[tuple[str, tuple[str, ...], int | None], str] = {}
@@ -282,7 +273,7 @@ class Model:
             readouts = self.readouts[session.id]
             around = latents, found
             decoded = readouts.decode(
-                self._seen(key, counts, mask.hidden, which, around, readouts.directions)
+                self._seen(key, counts, mask.hidden, which, around, readouts.directions_of(session))
             )
         return Reconstruction(
             session=session.id,
@@ -305,13 +296,14 @@ class Model:
         task: Task | None = None,
     ) -> dict[str, npt.NDArray[np.float32]]:
         """Decode behaviour as `reconstruct` does, without its rates."""
+        mask.check(session)
         self.attach(session)
         readouts = self.readouts.get(session.id)
         if readouts is None:
             return {}
         chosen = chosen_trials(session, trials)
         return readouts.decode(
-            self.seen(session, chosen, mask, task=task, directions=readouts.directions)
+            self.seen(session, chosen, mask, task=task, directions=readouts.directions_of(session))
         )
 
     def seen(
@@ -327,7 +319,6 @@ class Model:
 
         With `directions` (N, P), of the activity too, which is predicted where it is hidden.
         """
-        mask.check(session)
         key, counts = self.attach(session), session.counts[trials]
         prompt = task or mask.prompt
         around = self._latents_and_hidden_rates(
@@ -463,19 +454,13 @@ class Model:
         return key
 
     def forget_readouts_of_another_cut(self, session: Session) -> None:
-        """Keep no readouts of a session that were fitted on other bins of its trials, or units."""
-        now = _Cut(self.grid.first(session), session.n_bins, tuple(map(str, session.units["uuid"])))
-        known = self.network.sessions.get(session.id)
+        """Keep no readouts of a session that were fitted on other bins of its trials."""
+        first, known = self.grid.first(session), self.network.sessions.get(session.id)
+        fitted = self._decoded_from.get(session.id, first if known is None else known.first)
         readouts = self.readouts.get(session.id)
-        if readouts is not None:
-            by_weights = now if known is None else replace(now, first=known.first, units=known.ids)
-            then = self._decoded_from.get(session.id, by_weights)
-            fitted = replace(then, bins=readouts.n_bins)
-            if readouts.directions is None:  # latents are the same of any units
-                fitted = replace(fitted, units=now.units)
-            if fitted != now or readouts.n_units not in (None, session.n_units):
-                self.readouts.pop(session.id, None)
-        self._decoded_from[session.id] = now
+        if readouts is not None and (fitted, readouts.n_bins) != (first, session.n_bins):
+            self.readouts.pop(session.id, None)
+        self._decoded_from[session.id] = first
 
     def _learn_expert(self, key: str, session: Session) -> None:
         """Fit the linear expert of a session, unless it is there.

@@ -139,24 +139,31 @@ class Readouts:
     ----------
     latents, activity
         What each source adds. The latter is None where activity is not decoded from.
-    directions
-        (N, P): what the activity of N units is looked at in.
+    directions, units
+        (N, P): what the activity of N units is looked at in; and their uuids.
 
     """
 
     latents: Decoder
     activity: Decoder | None = None
     directions: npt.NDArray[np.float32] | None = None
+    units: tuple[str, ...] = ()
+
+    def directions_of(self, session: Session) -> npt.NDArray[np.float32] | None:
+        """Return the directions for the units of a session, zeros for those it did not have."""
+        if self.directions is None:
+            return None
+        ids = uuids(session)
+        if ids == self.units:
+            return self.directions
+        rows = dict(zip(self.units, self.directions, strict=True))
+        none = np.zeros(self.directions.shape[1], np.float32)
+        return np.array([rows.get(unit, none) for unit in ids])
 
     @property
     def n_bins(self) -> int:
         """How many bins the trials have that are decoded."""
         return len(self.latents.around.mean)
-
-    @property
-    def n_units(self) -> int | None:
-        """How many units the session has whose activity is decoded from, if it is."""
-        return None if self.directions is None else len(self.directions)
 
     @property
     def traces(self) -> tuple[str, ...]:
@@ -203,7 +210,10 @@ def fit_in_steps(
 ) -> Iterator[Readouts]:
     """Yield, one after the other, readouts that decode more and more; the last are whole."""
     _check(fitted_on.seen)
-    readouts = _of([_without_behaviour(*pair) for pair in fitted_on.seen.pairs()], directions)
+    first, *rest = (_without_behaviour(*pair) for pair in fitted_on.seen.pairs())
+    readouts = Readouts(first)
+    if rest and directions is not None:
+        readouts = Readouts(first, rest[0], directions, uuids(session))
     yield readouts
     for name in targets(session, fitted_on.trials):
         readouts = _with_trace(readouts, fitted_on, judged_on, session, name)
@@ -247,8 +257,15 @@ def _without_behaviour(around: Latents, past: Latents) -> Decoder:
     return Decoder(Basis.fit(around, _COMPONENTS), Basis.fit(past, _PAST_COMPONENTS))
 
 
-def _of(decoders: list[Decoder], directions: npt.NDArray[np.float32] | None) -> Readouts:
-    return Readouts(decoders[0], decoders[1] if len(decoders) > 1 else None, directions)
+def uuids(session: Session) -> tuple[str, ...]:
+    """The uuids of a session's units."""
+    return tuple(map(str, session.units["uuid"]))
+
+
+def _with(readouts: Readouts, decoders: Iterable[Decoder]) -> Readouts:
+    """Put decoders in the place of those that are there."""
+    latents, *rest = decoders
+    return replace(readouts, latents=latents, activity=rest[0] if rest else None)
 
 
 def _with_trace(
@@ -274,12 +291,12 @@ def _with_trace(
             guesses = [li.of(f[told]) - course for li, f in zip(linears, others, strict=True)]
             shares = shares_of_traces(guesses, truth - course)
     scaled = _scaled(linears, shares, course)
-    return _of(
-        [
+    return _with(
+        readouts,
+        (
             replace(decoder, traces={**decoder.traces, name: linear})
             for decoder, linear in zip(decoders, scaled, strict=True)
-        ],
-        readouts.directions,
+        ),
     )
 
 
@@ -318,14 +335,14 @@ def _with_label(
             odds = [li.of(f[told]) - usual for li, f in zip(linears, others, strict=True)]
             shares = shares_of_classifiers(odds, truth[told], usual)
     scaled = _scaled(linears, shares, usual)
-    return _of(
-        [
+    return _with(
+        readouts,
+        (
             replace(decoder, choice=linear)
             if name == "choice"
             else replace(decoder, trials={**decoder.trials, name: linear})
             for decoder, linear in zip(decoders, scaled, strict=True)
-        ],
-        readouts.directions,
+        ),
     )
 
 

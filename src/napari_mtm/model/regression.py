@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.optimize import minimize, nnls
-from torch import Tensor
 
 Floats = npt.NDArray[np.float64]
 Features = npt.NDArray[np.floating]
@@ -98,50 +97,47 @@ def fit_classifier_per_bin(
     that the trials span, which gives the same weights.
     """
     known = np.isfinite(label)
-    x = torch.as_tensor(features[known]).double().transpose(0, 1)
-    y = torch.as_tensor(label[known])
-    off = x.mean(dim=1, keepdim=True)
+    x, y = features[known].transpose(1, 0, 2).astype(np.float64), label[known]
+    off = x.mean(axis=1, keepdims=True)
     x = x - off
-    scale = (x**2).mean(dim=(1, 2), keepdim=True).clamp(min=1e-12).sqrt()
+    scale = np.sqrt(np.maximum((x**2).mean(axis=(1, 2), keepdims=True), 1e-12))
     x = x / scale
     rotation = None
     if x.shape[2] > x.shape[1]:
-        _, _, turned = torch.linalg.svd(x, full_matrices=False)
-        rotation = turned.transpose(1, 2)
+        _, _, turned = np.linalg.svd(x, full_matrices=False)
+        rotation = turned.transpose(0, 2, 1)
         x = x @ rotation
-    fold = torch.as_tensor(
-        _folds(np.arange(len(label))[known] if trials is None else trials[known])
-    )
+    fold = _folds(np.arange(len(label))[known] if trials is None else trials[known])
     losses = np.zeros(len(_PENALTIES))
     for i, penalty in enumerate(_PENALTIES):
         for k in range(_FOLDS):
             test = fold == k
             weights, bias = _newton(x[:, ~test], y[~test], penalty)
-            margin = (x[:, test] @ weights[..., None])[..., 0] + bias[:, None]
-            losses[i] += _loss(margin.numpy(), y[test].numpy()).sum()
+            margin = np.einsum("tnp,tp->tn", x[:, test], weights) + bias[:, None]
+            losses[i] += _loss(margin, y[test]).sum()
     weights, bias = _newton(x, y, _PENALTIES[losses.argmin()])
     if rotation is not None:
-        weights = (rotation @ weights[..., None])[..., 0]
+        weights = np.einsum("tpr,tr->tp", rotation, weights)
     weights = weights / scale[:, 0]
-    bias = bias - (off[:, 0] * weights).sum(dim=1)
-    return Linear(weights.numpy(), bias.numpy())
+    return Linear(weights, bias - np.einsum("tp,tp->t", off[:, 0], weights))
 
 
-def _newton(x: Tensor, y: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
+def _newton(x: Floats, y: Floats, penalty: float) -> tuple[Floats, Floats]:
     """Minimise the penalised logistic loss for each bin: x (bins, rows, P)."""
     bins, n, p = x.shape
-    design = torch.cat([x, x.new_ones(bins, n, 1)], dim=2)
-    ridge = x.new_full((p + 1,), penalty * n)
+    ones = np.ones((bins, n, 1))
+    design = np.concatenate([x, ones], axis=2)
+    ridge = np.full(p + 1, penalty * n)
     ridge[-1] = 1e-9
-    w = x.new_zeros(bins, p + 1)
+    w = np.zeros((bins, p + 1))
     for _ in range(8):
-        mean = torch.sigmoid((design @ w[..., None])[..., 0])
-        slope = ((mean - y)[:, None] @ design)[:, 0] + ridge * w
-        weighted = design * (mean * (1 - mean)).clamp(min=1e-6)[..., None]
-        curve = weighted.transpose(1, 2) @ design + torch.diag(ridge)
-        step = torch.linalg.solve(curve, slope)
+        mean = logistic(np.einsum("tnp,tp->tn", design, w))
+        slope = np.einsum("tnp,tn->tp", design, mean - y) + ridge * w
+        weighted = design * np.maximum(mean * (1 - mean), 1e-6)[..., None]
+        curve = weighted.transpose(0, 2, 1) @ design + np.diag(ridge)
+        step = np.linalg.solve(curve, slope[..., None])[..., 0]
         w = w - step
-        if bool(step.abs().max() < _CLOSE):
+        if np.abs(step).max() < _CLOSE:
             break
     return w[:, :-1], w[:, -1]
 
@@ -165,7 +161,7 @@ def shares_of_traces(deviations: list[Floats], target: Floats) -> list[float]:
     return [float(share) for share in found]
 
 
-def shares_of_classifiers(deviations: list[Floats], label: Floats, usual: Floats) -> list[float]:
+def shares_of_classifiers(deviations: list[Floats], label: Floats, usual: float) -> list[float]:
     """Return how much of each classifier's deviations fits labels (rows,) best.
 
     They are of log odds from the usual ones, (rows,) or (rows, bins); the shares are between 0

@@ -48,7 +48,7 @@ _NEW: dict[int, dict[str, dict[str, Any]]] = {
         "": {"align": "stimOn_times"},
         "sessions": {"first": 0, "blend": None, "taught": None, "of": 0},
     },
-    3: {"readouts": {"activity": False}},
+    3: {"readouts": {"units": []}},
 }
 """What is written down since a version, and what held before: in the header, or in parts of it."""
 """What headers of the first version lack, and its value there."""
@@ -75,7 +75,7 @@ class _Readouts(_Strict):
     traces: list[_Name]
     trials: list[_Name]
     choice: bool
-    activity: bool
+    units: list[_Name]
 
 
 class _Header(_Strict):
@@ -152,7 +152,7 @@ def _described(model: Model, sessions: list[Units]) -> _Header:
                 traces=list(readouts.traces),
                 trials=list(readouts.latents.trials),
                 choice=readouts.latents.choice is not None,
-                activity=readouts.activity is not None,
+                units=list(readouts.units),
             )
             for session, readouts in model.readouts.items()
         ],
@@ -373,10 +373,13 @@ def _decoder_arrays(decoder: Decoder) -> dict[str, np.ndarray]:
 
 def _readouts(about: _Readouts, tensors: Mapping[str, Tensor]) -> Readouts:
     latents = _decoder(about, tensors)
-    if not about.activity:
+    if not about.units:
         return Readouts(latents)
     activity = _decoder(about, _within(tensors, "activity/"))
-    return Readouts(latents, activity, tensors["directions"].numpy())
+    directions = tensors["directions"].numpy()
+    if len(directions) != len(about.units) or directions.ndim != 2:
+        raise ValueError("the directions of activity have the wrong shape")
+    return Readouts(latents, activity, directions, tuple(about.units))
 
 
 def _decoder(about: _Readouts, tensors: Mapping[str, Tensor]) -> Decoder:

@@ -43,7 +43,9 @@ def decode_behaviour(
     # What is fitted here is not kept: another split may test what this one trains on.
     readouts = model.readouts.get(session.id) or model.fitted_readouts(session, split.train)
     nothing = Mask.nothing(session)
-    return readouts.decode(model.seen(session, trials, nothing, directions=readouts.directions))
+    return readouts.decode(
+        model.seen(session, trials, nothing, directions=readouts.directions_of(session))
+    )
 
 
 def score_decoded(
