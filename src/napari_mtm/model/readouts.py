@@ -123,7 +123,7 @@ class Decoder:
     def __call__(self, around: Latents, past: Latents) -> dict[str, Floats]:
         """Read traces (rows, bins), choice (rows, bins), and of trials (rows,)."""
         scores = self.around(around)
-        lagged, over = _around(scores), _over_trial(scores)
+        lagged, over = around_bins(scores), over_trial(scores)
         found = {name: linear.of(lagged) for name, linear in self.traces.items()}
         found |= {name: linear.of(over) for name, linear in self.trials.items()}
         if self.choice is not None:
@@ -218,7 +218,7 @@ def fit_in_steps(
     for name in targets(session, fitted_on.trials):
         readouts = _with_trace(readouts, fitted_on, judged_on, session, name)
         yield readouts
-    for name in _labels(session, fitted_on.trials):
+    for name in labels_of(session, fitted_on.trials):
         readouts = _with_label(readouts, fitted_on, judged_on, session, name)
         yield readouts
 
@@ -300,10 +300,10 @@ def _with_trace(
     )
 
 
-def _labels(session: Session, trials: Trials) -> list[str]:
+def labels_of(session: Session, trials: Trials) -> list[str]:
     """Which of choice and block can be decoded: both classes must have trials enough."""
     names = "choice-by-trial", "block", "choice"
-    return [name for name in names if _separable(_label(session, name, trials), trials)]
+    return [name for name in names if _separable(label_of(session, name, trials), trials)]
 
 
 def _with_label(
@@ -320,7 +320,7 @@ def _with_label(
         if name == "choice"
         else (_over_trial_of, fit_linear_classifier)
     )
-    label = _label(session, name, fitted_on.trials)
+    label = label_of(session, name, fitted_on.trials)
     linears = [
         fit(features, label, fitted_on.trials) for features in _features(decoders, fitted_on, read)
     ]
@@ -328,7 +328,7 @@ def _with_label(
     usual = float(np.log(share / (1 - share)))
     shares = [1 / len(decoders)] * len(decoders)
     if judged_on is not None:
-        truth = _label(session, name, judged_on.trials)
+        truth = label_of(session, name, judged_on.trials)
         told = np.isfinite(truth)
         if _enough(judged_on.trials[told]):
             others = _features(decoders, judged_on, read)
@@ -346,7 +346,8 @@ def _with_label(
     )
 
 
-def _label(session: Session, name: str, trials: Trials) -> Floats:
+def label_of(session: Session, name: str, trials: Trials) -> Floats:
+    """Return choice or block of some trials: 1 for right, 0 for left, NaN for neither."""
     table = session.trials.iloc[trials]
     return block_favours_right(table) if name == "block" else chose_right(table)
 
@@ -386,25 +387,25 @@ def _features(decoders: list[Decoder], examples: Examples, read: _Read) -> list[
 
 
 def _around_of(decoder: Decoder, around: Latents, _past: Latents) -> Latents:
-    return _around(decoder.around(around).astype(np.float32))
+    return around_bins(decoder.around(around).astype(np.float32))
 
 
 def _over_trial_of(decoder: Decoder, around: Latents, _past: Latents) -> Latents:
-    return _over_trial(decoder.around(around).astype(np.float32))
+    return over_trial(decoder.around(around).astype(np.float32))
 
 
 def _recent_of(decoder: Decoder, _around: Latents, past: Latents) -> Latents:
     return _recent(decoder.past(past)).astype(np.float32)
 
 
-def _around(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def around_bins(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return (rows, bins, features): the scores at some lags around each bin."""
     bins = np.arange(scores.shape[1])
     lagged = [scores[:, np.clip(bins + lag, 0, len(bins) - 1)] for lag in _LAGS]
     return np.concatenate(lagged, axis=2)
 
 
-def _over_trial(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def over_trial(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return (rows, features): the mean scores in segments of the trial."""
     parts = np.array_split(np.arange(scores.shape[1]), min(_SEGMENTS, scores.shape[1]))
     return np.concatenate([scores[:, part].mean(axis=1) for part in parts], axis=1)

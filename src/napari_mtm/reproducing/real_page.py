@@ -193,26 +193,41 @@ def _behaviour(results: Sequence[Result]) -> Iterator[str]:
     names = list(dict.fromkeys(name for r in results for name in r.readouts))
     if not names:
         return
+    beyond = {"within_contrasts": "choice within contrasts", "on_errors": "choice in errors"}
+    beyond = {kind: title for kind, title in beyond.items() if _decoded(results, "choice", kind)}
     yield "## Behaviour"
     yield ""
-    yield "Decoded from visible trials, on the test trials: accuracy, or R² of a trace."
+    yield (
+        "Decoded from visible trials, on the test trials: accuracy, or R² of a trace. What is "
+        "known of a choice beyond the stimulus: how often, of two trials with equal contrasts, the one "
+        "that was answered by right is told (chance 0.5); and the accuracy in error trials, where "
+        "whoever knows the stimulus alone is never right."
+    )
     yield ""
-    yield from head("", *names)
+    yield from head("", *names, *beyond.values())
     for arm in dict.fromkeys(r.arm for r in results if r.readouts):
-        yield row(arm, *(with_interval(_decoded(results, arm, name)) for name in names))
-    chance = [with_interval(_decoded(results, "default", name, "chance")) for name in names]
-    if any(chance):
-        yield row("the likelier answer, always", *chance)
+        some = [r for r in results if r.arm == arm]
+        measures = [_decoded(some, name, "accuracy", "r2") for name in names]
+        measures += [_decoded(some, "choice", kind) for kind in beyond]
+        yield row(arm, *map(with_interval, measures))
+    some = [r for r in results if r.arm == "default"]
+    for title, kinds in (
+        ("ridge regression on smoothed counts", ("ridge_accuracy", "ridge_r2")),
+        ("the likelier answer, always", ("chance",)),
+    ):
+        values = [with_interval(_decoded(some, name, *kinds)) for name in names]
+        if any(values):
+            yield row(title, *values, *("" for _ in beyond))
     yield ""
 
 
-def _decoded(results: Iterable[Result], arm: str, name: str, *kinds: str) -> dict[Key, float]:
-    """What of an arm's readout has a value, by session and seed; by default how good it is."""
+def _decoded(results: Iterable[Result], name: str, *kinds: str) -> dict[Key, float]:
+    """What of a readout has a value, by session and seed."""
     return {
         (r.session, r.seed): r.readouts[name][kind]
         for r in results
-        for kind in kinds or ("accuracy", "r2")
-        if r.arm == arm and kind in r.readouts.get(name, {})
+        for kind in kinds
+        if kind in r.readouts.get(name, {})
     }
 
 

@@ -22,7 +22,7 @@ from napari_mtm.progress import Progress, silent
 from napari_mtm.recording.session import Session, Split
 from napari_mtm.records import dump, read, read_lines, write
 from napari_mtm.reproducing.arms import FEW, REFERENCES, Arm, Reference, Scale, Study, spread
-from napari_mtm.scoring.decoding import decode_session
+from napari_mtm.scoring.decoding import beside_ridge, decode_session
 from napari_mtm.scoring.held_out import held_out_rates, scored_entries
 from napari_mtm.training.finetuning import with_session
 from napari_mtm.training.loop import begin, steps_of
@@ -58,7 +58,7 @@ class Result:
 
     `bps` is as published, `pooled` over units, `regions` the latter by region. `curve` is
     the mean over tasks of the validation scores, by the step at which it was looked at.
-    `readouts` is what is decoded of behaviour: `accuracy` and `chance`, or `r2`.
+    `readouts` is what is decoded of behaviour, as an `Evaluation` has it.
     """
 
     arm: str
@@ -127,6 +127,7 @@ class _Training:
             lambda score: held_out_rates(model, session, score, split.test, quick=quick),
         )
         decoded = decode_session(model, session, split, split.test)
+        decoded = beside_ridge(decoded, session, split, split.test)
         return replace(found, curve=curve, readouts=_known(decoded))
 
 

@@ -12,12 +12,15 @@ from napari_mtm.model.model import Model
 from napari_mtm.model.regression import fit_linear_classifier
 from napari_mtm.recording.session import Session, Split
 from napari_mtm.recording.trials import block_favours_right, chose_right
+from napari_mtm.scoring.behaviour_baseline import decode_by_ridge
+from napari_mtm.scoring.beyond_stimulus import on_errors, within_contrasts
 
 Floats = npt.NDArray[np.float64]
 Trials = npt.NDArray[np.intp]
 
 _RIDGE = (1e-6, 1e1, 1e2, 1e3, 1e4)  # the paper's, with a trace of a penalty for none
 _FOLDS = 4
+_MEASURES = "accuracy", "r2"
 
 
 def decode_session(
@@ -33,6 +36,24 @@ def decode_session(
         known = np.sort(np.r_[split.train, split.validation])
         return score_decoded(session, trials, _published(model, session, known, trials))
     return score_decoded(session, trials, decode_behaviour(model, session, split, trials))
+
+
+def beside_ridge(
+    scores: Mapping[str, Mapping[str, float]], session: Session, split: Split, trials: Trials
+) -> dict[str, dict[str, float]]:
+    """Add to scores of what is decoded those of a ridge decoder of counts, as `ridge_...`."""
+    ridge = score_decoded(session, trials, decode_by_ridge(session, split, trials))
+    return {
+        name: {
+            **values,
+            **{
+                f"ridge_{kind}": ridge[name][kind]
+                for kind in _MEASURES
+                if kind in ridge.get(name, {})
+            },
+        }
+        for name, values in scores.items()
+    }
 
 
 def decode_behaviour(
@@ -54,7 +75,8 @@ def score_decoded(
     """Score behaviour decoded on some trials: accuracy and chance, or R², of what is known.
 
     Of the choice, the probability that is decoded from the whole trial is scored where
-    there is one.
+    there is one; and what it knows beyond the stimulus, `within_contrasts` and `on_errors`,
+    where there are trials that tell.
     """
     found = dict(decoded)
     if "choice-by-trial" in found:
@@ -65,6 +87,10 @@ def score_decoded(
     for name, label in labels.items():
         if name in found and np.isfinite(label).any():
             scores[name] = _accuracy(label, found[name])
+    if "choice" in scores and found["choice"].ndim == 1:
+        beyond = {"within_contrasts": within_contrasts, "on_errors": on_errors}
+        values = {name: tells(table, found["choice"]) for name, tells in beyond.items()}
+        scores["choice"] |= {name: value for name, value in values.items() if np.isfinite(value)}
     for name in session.traces:
         if name in found:
             truth = session.behaviour[name][trials]

@@ -29,7 +29,7 @@ from napari_mtm.scoring.brain_wide_bench import (
     predict_windows,
     tally_log_rates,
 )
-from napari_mtm.scoring.decoding import decode_session
+from napari_mtm.scoring.decoding import beside_ridge, decode_session
 from napari_mtm.scoring.held_out import held_out_rates, scored_entries
 from napari_mtm.scoring.reliability import reliability_lines, with_reliability
 
@@ -76,7 +76,10 @@ class Evaluation:
     protocol
         Whose tests these are.
     readouts
-        By trace or choice: `accuracy` and `chance`, or `r2`, on the test trials.
+        By trace or choice: `accuracy` and `chance`, or `r2`, on the test trials; with `ridge_`
+        before it, that of ridge regression on counts. Of the choice too, what is known of it
+        beyond the stimulus: `within_contrasts`, how often of two trials with equal contrasts
+        the one chosen right is told (chance 0.5), and `on_errors`, the accuracy in error trials.
     notes
         Sentences that a person should read before trusting the numbers.
 
@@ -378,6 +381,8 @@ def evaluate(
                 ahead += horizon.curves(name, session, counts, rates, predictor.forecast)
     progress(0.9, "decoding behaviour")
     readouts = decode_session(model, session, split, chosen, published=published_decoding)
+    if baselines:
+        readouts = beside_ridge(readouts, session, split, chosen)
     progress(1.0, "scoring")
     return Evaluation(
         session=session.id,
