@@ -199,9 +199,9 @@ def _behaviour(results: Sequence[Result]) -> Iterator[str]:
     yield ""
     yield (
         "Decoded from visible trials, on the test trials: accuracy, or R² of a trace. What is "
-        "known of a choice beyond the stimulus: how often, of two trials with equal contrasts, the one "
-        "that was answered by right is told (chance 0.5); and the accuracy in error trials, where "
-        "whoever knows the stimulus alone is never right."
+        "known of a choice beyond the stimulus: how often, of two trials with equal contrasts, "
+        "the one that was answered by right is told (chance 0.5); and the accuracy in error "
+        "trials, where whoever knows the stimulus alone is never right."
     )
     yield ""
     yield from head("", *names, *beyond.values())
