@@ -260,8 +260,14 @@ class _Fit:
 
         def gain(place: int) -> float:
             if place not in tried:
-                done(len(tried) / len(_STRENGTHS))
-                tried[place] = _gain(seen, grams, _STRENGTHS[place], expert.wide)
+                before = len(tried)
+                tried[place] = _gain(
+                    seen,
+                    grams,
+                    _STRENGTHS[place],
+                    expert.wide,
+                    lambda of_one: done((before + of_one) / len(_STRENGTHS)),
+                )
             return tried[place][0]
 
         place = _FIRST_STRENGTH
@@ -335,13 +341,18 @@ def _add_products(gram: Tensor, x: Tensor) -> None:
 
 
 def _gain(
-    seen: list[list[_Seen]], grams: list[Tensor], strength: float, wide: Tensor
+    seen: list[list[_Seen]],
+    grams: list[Tensor],
+    strength: float,
+    wide: Tensor,
+    done: Callable[[float], None] = lambda _: None,
 ) -> tuple[float, Tensor]:
     """Return how much of the counts' variation slopes explain across folds, and the slopes."""
     total = _total(grams)
     n = len(total)
     square, product = torch.zeros(n, 2, 2), torch.zeros(n, 2)
-    for gram, fold in zip(grams, seen, strict=True):
+    for i_fold, (gram, fold) in enumerate(zip(grams, seen, strict=True)):
+        done(i_fold / len(grams))
         # With a single fold there is nothing else to learn from.
         rest = total - gram if len(grams) > 1 else total
         precision = inverse(_with_ridge(rest, strength)).float()
