@@ -102,10 +102,11 @@ class Fake:
         self.no_behaviour: set[int] = set()
         self.at_behaviour.open()
 
-    def attach(self, session):
+    def lacks_expert(self, session):
         """Know all sessions."""
+        return False
 
-    def reconstruct(self, session, mask, trials, *, task=None, decode=True):
+    def reconstruct(self, session, mask, trials, *, task=None, decode=True, learn=True):
         self.calls.append(("rates", session, mask, list(trials), task, decode))
         self.at_rates(trials[0])
         if trials[0] in self.no_rates:

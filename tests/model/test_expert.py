@@ -161,6 +161,20 @@ def test_levels_follow_drift_and_leave_the_trial_itself_out():
     assert (share < (before.log_rates - expert.level().log_rates)[0, 0] + 0.02).all()
 
 
+def test_regions_are_fitted_as_if_each_were_alone():
+    session = coupled(n=10, n_trials=120, seed=1)
+    whole = Expert.fit(session)
+    for region in session.regions:
+        alone = Expert.fit(session.select(units=np.arange(session.n_units)[region.units]))
+        units = region.units
+        torch.testing.assert_close(alone.smoothing, whole.smoothing)  # chosen for all units
+        torch.testing.assert_close(alone.log_course, whole.log_course[:, units])  # that, too
+        within, across = whole.within, alone.across
+        torch.testing.assert_close(within.covariance[units, units], across.covariance)
+        torch.testing.assert_close(within.precision[units, units], across.precision)
+        torch.testing.assert_close(within.slopes[:, units], across.slopes)
+
+
 def test_only_the_trials_it_is_given_are_used():
     counts, chosen = SESSION.counts.copy(), SESSION.split().train[::2]
     counts[np.setdiff1d(np.arange(SESSION.n_trials), chosen)] = 7

@@ -235,3 +235,48 @@ def test_a_session_without_spikes_trains(pretrained: Model, tmp_path: Path) -> N
     run = finetune(pretrained, session, tmp_path, settings=QUICK)
     assert run.status.step == 30
     assert run.status.best is None
+
+
+def test_what_comes_before_the_first_step_is_told(pretrained: Model, tmp_path: Path) -> None:
+    told: list[tuple[float, str]] = []
+    begun: list[int] = []
+
+    def progress(fraction: float, message: str) -> None:
+        assert not begun
+        told.append((fraction, message))
+
+    settings = Settings(steps=3, check_every=0)
+    finetune(
+        pretrained,
+        waves(2, trials=100),
+        tmp_path / "run",
+        scope="full",
+        settings=settings,
+        watch=lambda report: begun.append(report.step),
+        progress=progress,
+    )
+    fractions = [fraction for fraction, _ in told]
+    assert fractions == sorted(fractions)
+    assert 0 <= fractions[0] < 0.1
+    assert 0.9 < fractions[-1] <= 1
+    said = " ".join(message for _, message in told)
+    for words in ("linear expert", "starting the units", "expert counts", "validating the start"):
+        assert words in said
+
+
+@pytest.mark.parametrize("where", ["linear expert", "starting the units", "validating the start"])
+def test_it_can_be_cancelled_before_the_first_step(
+    pretrained: Model, tmp_path: Path, where: str
+) -> None:
+    def cancel(_fraction: float, message: str) -> None:
+        if where in message:
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        finetune(
+            pretrained, waves(2), tmp_path / "run", scope="full", settings=QUICK, progress=cancel
+        )
+    run = finetune(
+        pretrained, waves(2), tmp_path / "run", scope="full", settings=QUICK, resume=True
+    )
+    assert run.status.state == "finished"

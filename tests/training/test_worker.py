@@ -26,7 +26,14 @@ from napari_mtm.training.child import Line, carry_out
 from napari_mtm.training.comparison import comparison_of
 from napari_mtm.training.finetuning import finetune
 from napari_mtm.training.loop import Report, train
-from napari_mtm.training.messages import Assignment, Comparing, Ended, Measured, Paused
+from napari_mtm.training.messages import (
+    Assignment,
+    Comparing,
+    Ended,
+    Measured,
+    Paused,
+    Preparing,
+)
 from napari_mtm.training.run import Run
 from napari_mtm.training.settings import Settings
 from napari_mtm.training.trainer import Trainer
@@ -119,6 +126,11 @@ def test_it_can_begin_a_new_model(place: Place, tmp_path: Path) -> None:
     heard = until(worker, lambda news: isinstance(news, Ended))
     assert ended(worker) == Ended("finished")
     assert [news.step for news in heard if isinstance(news, Report)] == [0, 2, 4]
+    before = heard[: next(i for i, news in enumerate(heard) if isinstance(news, Report))]
+    assert all(isinstance(news, Preparing) for news in before)
+    said = " ".join(news.message for news in before)
+    for words in ("opening the session", "linear expert", "starting the units", "validating"):
+        assert words in said
     model = Run(tmp_path / "run").model(device="cpu")
     assert model.grid.bin_size == 0.01
     assert model.trained == {session.id}

@@ -1,5 +1,6 @@
 """The model, live: asked when the mask or the trial changes, newest first, never in the way."""
 
+import copy
 import gc
 import threading
 import time
@@ -19,9 +20,13 @@ from napari_mtm.model.readouts import Basis, Decoder, Readouts
 from napari_mtm.model.reconstruction import Reconstruction
 from napari_mtm.ui.coordinator import coordinator_of
 from napari_mtm.ui.live import STALE_MS
+from napari_mtm.ui.model_panel import ModelPanel
+from napari_mtm.ui.part_scores import region_scores
 from napari_mtm.ui.preferences import preferences
+from napari_mtm.ui.score_table import trial_row
 from tests.conftest import trials as trials_table
 from tests.going import until_gone
+from tests.held_experts import Held, expert_threads
 from tests.model.small import BINS, small_model, small_session
 
 PATIENCE_MS = 20_000
@@ -127,10 +132,11 @@ class Fake:
     def forget_readouts_of_another_cut(self, session):
         """Its readouts are of any cut."""
 
-    def attach(self, session):
+    def lacks_expert(self, session):
         """Know all sessions."""
+        return False
 
-    def reconstruct(self, session, mask, trials, *, task=None, decode=True):
+    def reconstruct(self, session, mask, trials, *, task=None, decode=True, learn=True):
         self.gate()
         if self.error is not None:
             raise self.error
@@ -181,6 +187,41 @@ def check_answer(live, model) -> None:
     close_to(found.units["bps"], scores.units["bps"])
     drawn = np.where(mask.hidden, expected.rates[0], session.counts[trial])
     close_to(coordinator.cells.layer("reconstructed").data, drawn[:, coordinator.rows].T)
+
+
+# While the linear expert is fitted
+
+
+def test_the_network_is_shown_until_the_linear_expert_is_there(
+    live, coordinator, model, until, monkeypatch
+):
+    held = Held(monkeypatch)
+    session = coordinator.session.select(trials=np.arange(60))
+    coordinator.show(session)
+    coordinator.masks.toggle_region("CA1")
+    panel = ModelPanel(coordinator)
+    live.use(lambda: copy.deepcopy(model))
+    until(lambda: live.answer is not None and live.fitting)
+    assert live.preliminary
+    assert panel.status.text() == "Fitting the linear expert: within regions, 50%"
+    assert trial_row(live).scores["model"] is None
+    assert region_scores(coordinator) == {}
+    assert live.whole is None
+    held.open.set()
+    until(lambda: not live.preliminary and not live.stale and not live.fitting)
+    assert "Fitting" not in panel.status.text()
+    assert trial_row(live).scores["model"] is not None
+    check_answer(live, model)
+
+
+def test_a_fit_is_given_up_with_its_session(live, coordinator, model, until, monkeypatch):
+    Held(monkeypatch)
+    coordinator.show(coordinator.session.select(trials=np.arange(60)))
+    live.use(lambda: copy.deepcopy(model))
+    until(lambda: live.fitting)
+    coordinator.close()
+    assert not live.fitting
+    until(lambda: not expert_threads())
 
 
 # Answers of the shipped model

@@ -1,6 +1,7 @@
 """One thread that owns the live model: it answers the newest request, and works on when idle.
 
-What it finds is told to one listener, on the engine's thread.
+What it finds is told to one listener, on the engine's thread; how far the linear expert of a
+session is, that is fitted beside it, on that one's.
 """
 
 import atexit
@@ -18,6 +19,7 @@ from weakref import WeakSet
 import numpy as np
 import numpy.typing as npt
 
+from napari_mtm.live.learning import Learning
 from napari_mtm.masking.mask import Mask
 from napari_mtm.masking.tasks import Task
 from napari_mtm.recording.session import Session
@@ -74,11 +76,32 @@ class Loaded:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What a model made of a request, and how long the pass took."""
+    """What a model made of a request, and how long the pass took.
+
+    It is `preliminary` where the network says it alone, until the linear expert of the session
+    is there.
+    """
 
     request: Request
     reconstruction: "Reconstruction"
     seconds: float
+    preliminary: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Fitting:
+    """The linear expert of a session is being fitted: the share that is done, and what it is."""
+
+    session: Session
+    fraction: float
+    message: str
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """The linear expert of a session is there: answers are no longer preliminary."""
+
+    session: Session
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,13 +150,16 @@ class _Visible:
 
 @dataclass(frozen=True, eq=False)
 class Failed:
-    """Something went wrong with a request, a background work, or loading the model."""
+    """Something went wrong with a request, a background work, an expert, or loading the model.
 
-    of: "Request | Steps | Load"
+    An expert is told by its session.
+    """
+
+    of: "Request | Steps | Session | Load"
     error: Exception
 
 
-News: TypeAlias = Loaded | Answer | Decoded | Step | Finished | Failed
+News: TypeAlias = Loaded | Answer | Fitting | Fitted | Decoded | Step | Finished | Failed
 
 
 class Engine:
@@ -142,6 +168,9 @@ class Engine:
     A newer request takes the place of one that waits. An answer is always told with its
     request, so that a listener can tell what is no longer wanted. Each request is answered
     with rates first; behaviour is decoded after that, unless something newer comes.
+
+    Where the linear expert of a session takes long to fit, that is done beside it: requests
+    are answered by the network alone meanwhile, and background works wait.
     """
 
     def __init__(self, tell: Callable[[News], None]) -> None:
@@ -157,6 +186,10 @@ class Engine:
         self._closed = self._at_work = False
         self._model: Model | None = None
         self._visible: _Visible | None = None
+        self._learning: Learning | None = None
+        self._learned = False
+        self._untold: Learning | None = None
+        self._current: Request | None = None
         self.dropped = 0
         self._thread = threading.Thread(target=self._run, name="napari-mtm engine", daemon=True)
         self._thread.start()
@@ -166,18 +199,25 @@ class Engine:
     def busy(self) -> bool:
         """Whether there is more to be told."""
         with self._wake:
-            waiting = self._load, self._request, self._decoding
+            waiting = self._load, self._request, self._decoding, self._untold
             return not self._closed and bool(
                 self._at_work
                 or any(task is not None for task in waiting)
                 or self._works
                 or self._running
+                or self._learns
             )
+
+    @property
+    def _learns(self) -> bool:
+        """Whether an expert is still to come."""
+        return self._learning is not None and not self._learned
 
     def use(self, load: Load) -> None:
         """Load a model on the engine's thread, and answer with it from then on."""
         with self._wake:
             self._load = load
+            self._unlearn()
             self._wake.notify()
 
     def ask(self, request: Request) -> None:
@@ -211,6 +251,7 @@ class Engine:
     def forget_all(self) -> None:
         """Drop the request that waits, and all background work."""
         with self._wake:
+            self._unlearn()
             self._request = self._decoding = None
             self._works.clear()
             self._running.clear()
@@ -219,10 +260,19 @@ class Engine:
         """Stop; wait for what is running at most `timeout` seconds. Return whether it ended."""
         with self._wake:
             self._closed = True
+            learning = self._learning
+            self._unlearn()
             self._wake.notify()
         if self._thread is not threading.current_thread():
             self._thread.join(timeout)
-        return not self._thread.is_alive()
+        learned = learning is None or learning.join(timeout)
+        return learned and not self._thread.is_alive()
+
+    def _unlearn(self) -> None:
+        """Give up the expert that is being fitted."""
+        if self._learning is not None:
+            self._learning.cancel()
+        self._learning = self._untold = self._current = None
 
     def _run(self) -> None:
         while (task := self._next()) is not None:
@@ -246,7 +296,7 @@ class Engine:
 
     def _rest(self) -> float | None:
         """Seconds until what can wait may be done; None where there is nothing."""
-        if self._decoding is None and not (self._works or self._running):
+        if self._decoding is None and (self._learns or not (self._works or self._running)):
             return None
         rest = IDLE_SECONDS if self._decoding is None else DECODE_SECONDS
         return self._asked_at + rest - time.perf_counter()
@@ -258,9 +308,17 @@ class Engine:
             return partial(self._take, load)
         if self._model is None:
             return None
+        if self._untold is not None:
+            learning, self._untold = self._untold, None
+            return partial(self._tell_learned, learning)
         if self._request is not None:
             request, self._request = self._request, None
+            self._current = request
             return partial(self._answer, request)
+        return self._later()
+
+    def _later(self) -> Callable[[], None] | None:
+        """Take what is done once nothing was asked for a while."""
         rest = self._rest()
         if rest is None or rest > 0:
             return None
@@ -282,7 +340,7 @@ class Engine:
         assert self._model is not None
         try:
             # What the model learns of a session once tells nothing of how quick it is.
-            self._model.attach(request.session)
+            alone = self._is_alone(request)
             start = time.perf_counter()
             with _short_turns:
                 found = self._model.reconstruct(
@@ -291,14 +349,50 @@ class Engine:
                     [request.trial],
                     task=request.prompt,
                     decode=False,
+                    learn=False,
                 )
         except Exception as error:  # noqa: BLE001  told to the listener
             self._tell(Failed(request, error))
             return
-        self._tell(Answer(request, found, time.perf_counter() - start))
+        self._tell(Answer(request, found, time.perf_counter() - start, alone))
         with self._wake:
             if self._request is None and request.decode:
                 self._decoding = request
+
+    def _is_alone(self, request: Request) -> bool:
+        """Whether a request finds no linear expert, which is being fitted then."""
+        model, session = self._model, request.session
+        assert model is not None
+        if not model.lacks_expert(session):
+            return False
+        with self._wake:
+            if self._closed or self._current is not request:  # given up meanwhile
+                return True
+            learning = self._learning
+            if learning is None or not learning.of(model, session):
+                if learning is not None:
+                    learning.cancel()
+                learning = self._learning = self._learn(model, session)
+        learning.wait()
+        return model.lacks_expert(session)
+
+    def _learn(self, model: "Model", session: Session) -> Learning:
+        def ended() -> None:
+            with self._wake:
+                if self._learning is learning:
+                    self._learned, self._untold = True, learning
+                    self._wake.notify()
+
+        def told(fraction: float, message: str) -> None:
+            self._tell(Fitting(session, fraction, message))
+
+        self._learned = False
+        learning = Learning(model, session, told, ended)
+        return learning
+
+    def _tell_learned(self, learning: Learning) -> None:
+        error = learning.error
+        self._tell(Failed(learning.session, error) if error else Fitted(learning.session))
 
     def _decode(self, request: Request) -> None:
         model, session, trial = self._model, request.session, request.trial

@@ -19,6 +19,7 @@ from napari_mtm.masking.tasks import TASKS, Task
 from napari_mtm.model.batches import Batches
 from napari_mtm.model.examples import examples_in_steps, judging_trials
 from napari_mtm.model.expert import Expert, Level
+from napari_mtm.model.experts import expert_of, known_expert
 from napari_mtm.model.filled import filled_activity
 from napari_mtm.model.grid import Grid
 from napari_mtm.model.network import (
@@ -34,6 +35,7 @@ from napari_mtm.model.readouts import Examples, Readouts, Seen, fit_readouts
 from napari_mtm.model.reconstruction import Reconstruction
 from napari_mtm.model.replay import Pass, Replays
 from napari_mtm.model.units import Units
+from napari_mtm.progress import Progress, silent
 from napari_mtm.recording.session import Session
 
 Preset = Literal["published", "default"]
@@ -238,7 +240,7 @@ class Model:
         strict: bool = False,
     ) -> npt.NDArray[np.float32]:
         """Return latents (trials, bins, L); `strict` keeps the future out of each bin."""
-        key, counts, hidden = self._given(session, counts, hidden)
+        key, counts, hidden = self._given(session, counts, hidden, learn=False)
         passes = self._passes(key, counts, hidden, task, strict=strict)
         return _joined([latents.cpu() for latents, _ in passes], (*counts.shape[:2], -1))
 
@@ -251,29 +253,31 @@ class Model:
         task: Task | None = None,
         decode: bool = True,
         slow_levels: bool = True,
+        learn: bool = True,
     ) -> Reconstruction:
         """Predict what a mask hides, and decode behaviour from what it leaves visible.
 
         `trials` are indices, or a boolean per trial. `task` is the prompt, by default
         the mask's own. Nothing is decoded without `decode`, which takes another pass,
         or where the model has no readouts for the session. Without `slow_levels` the level of
-        each unit is taken to be the same on all trials.
+        each unit is taken to be the same on all trials. Without `learn` no linear expert is
+        fitted: the network predicts alone where none is there yet, and a note says so.
         """
         mask.check(session)
         chosen = chosen_trials(session, trials)
         counts = session.counts[chosen]
         prompt = task or mask.prompt
-        key = self.attach(session)
+        key = self.attach(session, learn=learn)
         which = chosen if slow_levels else None
         passes = list(self._passes(key, counts, mask.hidden, prompt, blend="all", trials=which))
         found = _joined([rates.cpu() for _, rates in passes], counts.shape)
         decoded: dict[str, npt.NDArray[np.float32]] = {}
-        if decode and session.id in self.readouts:
+        readouts = self._readouts_of(session, key) if decode else None
+        if readouts is not None:
             latents = _joined([part.cpu() for part, _ in passes], (*counts.shape[:2], -1))
-            readouts = self.readouts[session.id]
-            around = latents, found
+            directions = readouts.directions_of(session)
             decoded = readouts.decode(
-                self._seen(key, counts, mask.hidden, which, around, readouts.directions_of(session))
+                self._seen(key, counts, mask.hidden, which, (latents, found), directions)
             )
         return Reconstruction(
             session=session.id,
@@ -284,7 +288,7 @@ class Model:
             counts=counts,
             rates=np.exp(found),
             decoded=decoded,
-            notes=self.notes_on(session),
+            notes=self._notes_without(session) if self._lacks(key) else self.notes_on(session),
         )
 
     def decode(
@@ -297,14 +301,20 @@ class Model:
     ) -> dict[str, npt.NDArray[np.float32]]:
         """Decode behaviour as `reconstruct` does, without its rates."""
         mask.check(session)
-        self.attach(session)
-        readouts = self.readouts.get(session.id)
+        readouts = self._readouts_of(session, self.attach(session, learn=False))
         if readouts is None:
             return {}
         chosen = chosen_trials(session, trials)
         return readouts.decode(
             self.seen(session, chosen, mask, task=task, directions=readouts.directions_of(session))
         )
+
+    def _readouts_of(self, session: Session, key: str) -> Readouts | None:
+        """Return the readouts of a session, if what they read is there."""
+        readouts = self.readouts.get(session.id)
+        if readouts is not None and readouts.activity is not None and self._lacks(key):
+            return None
+        return readouts
 
     def seen(
         self,
@@ -427,8 +437,20 @@ class Model:
             )
         return tuple(notes)
 
-    def attach(self, session: Session | str, *, n_units: int | None = None) -> str:
+    def _notes_without(self, session: Session) -> tuple[str, ...]:
+        """Sentences beside what the network says alone."""
+        return (
+            *self.notes,
+            f"The linear expert of {session.title} is not fitted yet: the network predicts alone.",
+        )
+
+    def attach(
+        self, session: Session | str, *, n_units: int | None = None, learn: bool = True
+    ) -> str:
         """Return the key of a session's parameters, adding neutral ones where needed.
+
+        With `learn`, the linear expert of a session that is given itself is fitted, unless it
+        was: that may take a while.
 
         Raises WeightsError where the session is cut otherwise than the model expects,
         or is only named and not known.
@@ -450,7 +472,10 @@ class Model:
             key = self._variants[session.id, ids, first]
         else:
             key = self._variants[session.id, ids, first] = self._add(session, known)
-        self._learn_expert(key, session)
+        if learn:
+            self._learn_expert(key, session)
+        else:
+            self._recall_expert(key, session)
         return key
 
     def forget_readouts_of_another_cut(self, session: Session) -> None:
@@ -462,17 +487,33 @@ class Model:
             self.readouts.pop(session.id, None)
         self._decoded_from[session.id] = first
 
-    def _learn_expert(self, key: str, session: Session) -> None:
+    def lacks_expert(self, session: Session) -> bool:
+        """Whether the linear expert of a session is still to be fitted."""
+        return self._lacks(self.attach(session, learn=False))
+
+    def _lacks(self, key: str) -> bool:
+        return self.has_experts and key not in self._experts
+
+    def _learn_expert(self, key: str, session: Session, progress: Progress = silent) -> None:
         """Fit the linear expert of a session, unless it is there.
 
         It knows the trials that the weights were trained on, else the training trials.
         """
-        if not self.has_experts:
-            return
-        of, _ = self._experts.get(key, (None, None))
-        if of is None or of() is not session:
-            expert = Expert.fit(session, self.trials_taught(session), device=self.device)
+        self._recall_expert(key, session)
+        if self._lacks(key):
+            trials = self.trials_taught(session)
+            expert = expert_of(session, trials, self.device, progress)
             self._experts[key] = weakref.ref(session), expert
+
+    def _recall_expert(self, key: str, session: Session) -> None:
+        """Take the linear expert of a session that was fitted before, if one was."""
+        of, _ = self._experts.get(key, (None, None))
+        if not self.has_experts or (of is not None and of() is session):
+            return
+        self._experts.pop(key, None)
+        known = known_expert(session, self.trials_taught(session), self.device)
+        if known is not None:
+            self._experts[key] = weakref.ref(session), known
 
     @property
     def has_experts(self) -> bool:
@@ -545,13 +586,15 @@ class Model:
         """Return the linear expert of a session by its key, once the session itself was given."""
         return self._experts[key][1] if key in self._experts else None
 
-    def teach(self, session: Session, trials: npt.NDArray[np.intp]) -> None:
+    def teach(
+        self, session: Session, trials: npt.NDArray[np.intp], progress: Progress = silent
+    ) -> None:
         """Note which trials of a session the model may know, and fit its expert on them."""
         taught = Taught(tuple(map(int, np.unique(trials))), session.n_trials)
         if self.taught.get(session.id) != taught:
             self._experts.pop(session.id, None)
         self.taught[session.id] = taught
-        self.attach(session)
+        self._learn_expert(self.attach(session, learn=False), session, progress)
 
     def trials_taught(self, session: Session) -> npt.NDArray[np.intp]:
         """Return the trials of a session that the model may know, by default those for training."""
@@ -683,11 +726,17 @@ class Model:
         self.to("cpu")
 
     def _given(
-        self, session: Session | str, counts: npt.ArrayLike, hidden: npt.ArrayLike
+        self,
+        session: Session | str,
+        counts: npt.ArrayLike,
+        hidden: npt.ArrayLike,
+        *,
+        learn: bool = True,
     ) -> tuple[str, npt.NDArray[Any], npt.NDArray[np.bool_]]:
         """Return a session's key, counts and mask as they are used, with nothing under the mask."""
         counts = numbers(counts, "Counts", WeightsError, ndim=None)
-        key = self.attach(session, n_units=counts.shape[-1] if counts.ndim else None)
+        n_units = counts.shape[-1] if counts.ndim else None
+        key = self.attach(session, n_units=n_units, learn=learn)
         bins = self._bins(session, key)
         if counts.ndim != 3 or counts.shape[1] != bins:
             raise WeightsError(

@@ -196,6 +196,7 @@ def _measure(assignment: Assignment, session: Session, line: Line) -> None:
 
 def _fine_tune(assignment: Assignment, session: Session, line: Line) -> None:
     """Fine-tune; where the GPU's memory is too small, go on with smaller batches."""
+    line.progress(0.0, "loading the weights")
     out, model = assignment.out, _begun_with(assignment, session)
     settings = assignment.settings or Settings.of(model.preset)
     while True:

@@ -13,7 +13,7 @@ from napari_mtm.errors import TrainingError
 from napari_mtm.model.model import Model, chosen_trials, new_model
 from napari_mtm.model.units import Units
 from napari_mtm.model.weights import load_model
-from napari_mtm.progress import Progress, silent
+from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording.session import Session
 from napari_mtm.training import NEW
 from napari_mtm.training.loop import Watch, begin, carry_out, own_randomness, steps_of, unwatched
@@ -27,6 +27,9 @@ from napari_mtm.training.validation import calibrate, validate
 SCOPES: tuple[Scope, ...] = ("units", "lora", "full")
 TRIAL_SHARE, LONGEST_TRIAL = 0.1, 150
 """Steps that each scope is tried for: a share of those of the fine-tuning, and at most so many."""
+
+_STARTED, _TRIED, _LEARNED = 0.6, 0.8, 0.85
+"""How much of what comes before the first step is done after each of its parts."""
 
 
 def finetune(
@@ -87,21 +90,33 @@ def finetune(
         if not (resume and Run.is_in(out)):
             Run.must_be_new(out)
             chosen = settings or Settings.of(model.preset)
-            started = with_session(model, lessons[session.id], chosen.seed)
+            started = with_session(
+                model, lessons[session.id], chosen.seed, part(progress, 0.0, _STARTED)
+            )
+            trying = part(progress, _STARTED, _TRIED)
             Run.begin(
                 out,
                 started,
                 kind="finetune",
                 settings=chosen,
                 sessions=[taught(lessons[session.id], source)],
-                scope=_best_scope(started, lessons, chosen, progress) if scope == "auto" else scope,
+                scope=_best_scope(started, lessons, chosen, trying) if scope == "auto" else scope,
                 weights=weights,
             )
         run = Run(out)
         run.must_be("finetune", lessons)
         tuned = run.model("start", device=model.device)
+        # Where a run is resumed in another process, experts are fitted anew.
+        learning = part(progress, _TRIED, _LEARNED)
+        tuned.teach(session, tuned.trials_taught(session), learning)
         trainer = trainer_of(tuned, lessons, run.about.settings, run.about.scope)
-        carry_out(run, trainer, exams_of(tuned, lessons), watch=watch)
+        carry_out(
+            run,
+            trainer,
+            exams_of(tuned, lessons),
+            watch=watch,
+            progress=part(progress, _LEARNED, 1.0),
+        )
         fit_best(run, session, train, device=model.device)
     return run
 
@@ -129,7 +144,7 @@ def fit_best(
     run.save_model(best, "best")
 
 
-def with_session(model: Model, lesson: Lesson, seed: int) -> Model:
+def with_session(model: Model, lesson: Lesson, seed: int, progress: Progress = silent) -> Model:
     """Return a copy of a model with a start for a session's units, from its lesson alone."""
     session = lesson.session
     model.check(session)
@@ -147,7 +162,7 @@ def with_session(model: Model, lesson: Lesson, seed: int) -> Model:
         with own_randomness(started):
             torch.manual_seed(seed)
             network.add_session(units, neutral=False)
-    begin(started, {session.id: lesson})
+    begin(started, {session.id: lesson}, progress)
     return started
 
 

@@ -19,7 +19,7 @@ from napari_mtm.masking.tasks import Task
 from napari_mtm.model.model import Model
 from napari_mtm.model.network import Default
 from napari_mtm.model.seen import remember
-from napari_mtm.progress import Progress, silent
+from napari_mtm.progress import Progress, part, silent
 from napari_mtm.training.low_rank import merged
 from napari_mtm.training.objective import KINDS
 from napari_mtm.training.run import Run, Standing, Status
@@ -101,14 +101,18 @@ def steps_of(trainer: Trainer, keep: Callable[[Tensor], None] = lambda _: None) 
         model.network.eval()
 
 
-def begin(model: Model, lessons: Mapping[str, Lesson]) -> None:
-    """Give sessions that the weights do not know a start; from now on they know them."""
+def begin(model: Model, lessons: Mapping[str, Lesson], progress: Progress = silent) -> None:
+    """Give sessions that the weights do not know a start; from now on they know them.
+
+    `progress` is told, and may raise Cancelled: the model is not to be used then.
+    """
     check(model, lessons)
-    for name, lesson in lessons.items():
-        model.teach(lesson.session, lesson.trials)
+    for i, (name, lesson) in enumerate(lessons.items()):
+        mine = part(progress, i / len(lessons), (i + 1) / len(lessons))
+        model.teach(lesson.session, lesson.trials, part(mine, 0.0, 0.6))
         if isinstance(model.network, Default) and not model.knows(name):
             counts = torch.as_tensor(lesson.session.counts[lesson.trials], device=model.device)
-            start(model.network, name, counts)
+            start(model.network, name, counts, part(mine, 0.6, 1.0))
         remember(model, lesson.session, lesson.trials)
     model.trained |= set(lessons)
 
@@ -120,15 +124,17 @@ def carry_out(
     *,
     watch: Watch = unwatched,
     world: World = ALONE,
+    progress: Progress = silent,
 ) -> None:
     """Train as a run asks, from its last checkpoint on.
 
     The model with the best mean over tasks of the validation scores is kept as the run's
     best; without exams it is the last. Ctrl-C, SIGTERM and a `watch` that raises
     Cancelled end it after the step in hand, with everything saved, and KeyboardInterrupt
-    or Cancelled is raised. Hold the run's folder meanwhile.
+    or Cancelled is raised. `progress` is told of the validation before the first step, and may
+    raise Cancelled, too. Hold the run's folder meanwhile.
     """
-    course = _Course(run, trainer, exams, watch, world)
+    course = _Course(run, trainer, exams, watch, world, progress)
     with own_randomness(trainer.model), _asked_to_stop() as asked:
         try:
             course.go(asked)
@@ -150,6 +156,7 @@ class _Course:
     exams: list[Exam]
     watch: Watch
     world: World
+    progress: Progress = silent
     standing: Standing = field(default_factory=Standing)
     pending: list[Tensor] = field(default_factory=list)
     saved_at: float = field(default_factory=time.monotonic)
@@ -233,7 +240,7 @@ class _Course:
 
     def _report_start(self) -> None:
         """Validate what training starts with."""
-        validation = self._check()
+        validation = self._check(self.progress)
         standing, steps = self.standing, self.settings.steps
         self.watch(Report(0, steps, {}, validation, standing.best, standing.best_step, 0.0, None))
         self.reported_at = time.monotonic()
@@ -250,14 +257,14 @@ class _Course:
         self.pending = []
         return values, taken
 
-    def _check(self) -> Mapping[Task, float] | None:
+    def _check(self, progress: Progress = silent) -> Mapping[Task, float] | None:
         """Validate; keep the model where it is the best so far."""
         if not self.exams:
             return None
         model, step = self.trainer.model, self.trainer.step
         with self.trainer.averaged():
-            calibrate(model, self.exams)
-            scores = validate(model, self.exams)
+            calibrate(model, self.exams, part(progress, 0.0, 0.6))
+            scores = validate(model, self.exams, part(progress, 0.6, 1.0))
             if not scores:
                 return None
             score = sum(scores.values()) / len(scores)

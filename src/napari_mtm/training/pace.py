@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from napari_mtm.model.model import Model
-from napari_mtm.progress import Progress, silent
+from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording.session import Session
 from napari_mtm.training.finetuning import SCOPES, trainer_of, trial_steps, with_session
 from napari_mtm.training.loop import own_randomness
@@ -67,7 +67,7 @@ def measure(
     lessons = {session.id: Lesson(session, session.split().train)}
     progress(0.0, "measuring how long it takes")
     start = time.perf_counter()
-    started = with_session(model, lessons[session.id], settings.seed)
+    started = with_session(model, lessons[session.id], settings.seed, part(progress, 0.0, 0.9))
     begin = time.perf_counter() - start
     step: dict[Scope, float] = {}
     for scope in SCOPES:
@@ -81,7 +81,7 @@ def measure(
                 trainer.advance()
                 _settled(tried)
                 steps += 1
-                progress(0.0, "measuring how long it takes")
+                progress(0.9, "measuring how long it takes")
         step[scope] = (time.perf_counter() - start) / steps
     started.network.eval()
     return Pace(begin, step, _seconds_of_check(started, session, lessons))

@@ -16,6 +16,7 @@ from napari_mtm.model.network import (
     own_kernels,
     recent,
 )
+from napari_mtm.progress import Progress, part, silent
 
 _SD = 4.0
 _LARGEST = 1.0
@@ -28,14 +29,23 @@ _EVERY = 3
 _PRIOR = 0.05
 _ITERATIONS = 4
 _FARTHEST = 3.0
-_ROWS = 2048
+_BINS, _MOST_APART = 20_000, 4
+"""Covariances are of about so many bins where there are more: smoothed ones that are near each
+other say the same."""
+
+_ROWS = 512
+_ENTRIES = 5_000_000
+"""Products of bins that are held at a time."""
 
 
-def start(network: Default, session: str, counts: Tensor) -> None:
+def start(network: Default, session: str, counts: Tensor, progress: Progress = silent) -> None:
     """Start the loadings of a session's units from `counts` (trials, bins, units) to train on."""
+    progress(0.0, "starting the units: what they say")
     start_reading(network, session, counts)
+    progress(0.3, "starting the units: their own past")
     start_own_past(network, session, counts)
-    start_writing(network, session, counts)
+    progress(0.4, "starting the units: their rates")
+    start_writing(network, session, counts, part(progress, 0.4, 1.0))
 
 
 def start_reading(network: Default, session: str, counts: Tensor) -> None:
@@ -56,13 +66,16 @@ def start_reading(network: Default, session: str, counts: Tensor) -> None:
     network.set_reading(session, F.pad(components, (0, spare)))
 
 
-def start_writing(network: Default, session: str, counts: Tensor) -> None:
+def start_writing(
+    network: Default, session: str, counts: Tensor, progress: Progress = silent
+) -> None:
     """Start what is made of latents on a Poisson regression of what masks hide.
 
     The masks are those of training, all four tasks alike; the weights have a prior.
     """
     latents, offsets, scored, spikes = _examples(network, session, counts)
     mean, spread = latents.mean(dim=0), latents.var(dim=0).mean().sqrt() + 1e-6
+    progress(0.5, "starting the units: their rates")
     found = _regress((latents - mean) / spread, offsets, scored, spikes)
     weights, bias = found[:, :-1] / spread, found[:, -1]
     network.set_writing(session, weights, bias - weights @ mean)
@@ -117,14 +130,22 @@ def _regress(latents: Tensor, offsets: Tensor, scored: Tensor, spikes: Tensor) -
     latents = F.pad(latents, (0, 1), value=1.0)
     n_latents, n_units = latents.shape[1], offsets.shape[1]
     weights = latents.new_zeros(n_units, n_latents)
+    first, second = torch.tril_indices(n_latents, n_latents, device=latents.device)
     for _ in range(_ITERATIONS):
-        change = (latents @ weights.T).clamp(-_FARTHEST, _FARTHEST)
-        rates = scored * torch.exp(offsets + change)
-        slope = (scored * spikes - rates).T @ latents - weights * prior
+        slope = -weights * prior
+        # Of each pair of latents once.
+        below = latents.new_zeros(n_units, len(first))
+        for x, usual, here, came in zip(
+            *(torch.split(table, _ROWS) for table in (latents, offsets, scored, spikes)),
+            strict=True,
+        ):
+            change = (x @ weights.T).clamp_(-_FARTHEST, _FARTHEST)
+            rates = change.add_(usual).exp_().mul_(here)
+            below.addmm_(rates.T, x[:, first] * x[:, second])
+            slope.addmm_((here * came).sub_(rates).T, x)
         curvature = torch.diag(prior).repeat(n_units, 1, 1)
-        for x, r in zip(torch.split(latents, _ROWS), torch.split(rates, _ROWS), strict=True):
-            products = (x[:, :, None] * x[:, None]).flatten(1)
-            curvature += (r.T @ products).view(-1, n_latents, n_latents)
+        curvature[:, first, second] += below
+        curvature[:, second, first] = curvature[:, first, second]
         weights = weights + torch.linalg.solve(curvature, slope)
     return weights
 
@@ -134,33 +155,53 @@ def _covariance(counts: Tensor, centre: Tensor, weight: Tensor) -> Tensor:
     trials, bins, n_units = counts.shape
     time = torch.arange(bins, device=counts.device)
     kernel = torch.exp(-0.5 * ((time[:, None] - time) / _SD) ** 2)
-    kernel = kernel / kernel.sum(dim=1, keepdim=True)
+    every = min(max(trials * bins // _BINS, 1), _MOST_APART)
+    kernel = (kernel / kernel.sum(dim=1, keepdim=True))[::every]
     total = torch.zeros(n_units, n_units, device=counts.device)
-    for part in torch.split(counts, _CHUNK):
-        smooth = kernel @ (part.float().sqrt() - centre)
+    for some in torch.split(counts, _CHUNK):
+        smooth = kernel @ (some.float().sqrt() - centre)
         flat = (smooth * weight).flatten(0, 1)
         total += flat.T @ flat
-    return total / max(trials * bins, 1)
+    return total / max(trials * len(kernel), 1)
 
 
 def start_own_past(network: Default, session: str, counts: Tensor) -> None:
-    """Start each unit's own past on a regression of the bins after some times on those before."""
+    """Start each unit's own past on a regression of the bins after some times on those before.
+
+    All products follow from how counts of a unit at one time go with those at another, (T, T)
+    for each unit, which is worked out once, of a few units at a time.
+    """
     scales, bins = network.sizes.own, counts.shape[1]
     if not scales or bins <= _AHEAD:
         return
     centre = torch.as_tensor(network.sessions[session].roots, device=counts.device)
-    kernels = own_kernels(scales, bins, counts.device)
-    gram = torch.zeros(len(centre), scales, scales, device=counts.device)
-    product = torch.zeros(len(centre), scales, device=counts.device)
-    for part in torch.split(counts, _CHUNK):
-        change = (part.float().sqrt() - centre) / (centre + RATE_FLOOR)
-        for cut in range(bins - _AHEAD, 0, -_AHEAD):
-            ahead = slice(cut, cut + _AHEAD)
-            seen = change[:, :cut]
-            there = seen.new_ones(1, cut, 1)
-            past = torch.stack([recent(kernel[ahead, :cut], seen, there) for kernel in kernels])
-            gram += torch.einsum("jbtn,kbtn->njk", past, past)
-            product += torch.einsum("jbtn,btn->nj", past, change[:, ahead])
-    ridge = _RIDGE * gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] + 1e-6
-    gains = torch.linalg.solve(gram + ridge * torch.eye(scales, device=gram.device), product)
-    network.set_own_past(session, gains.clamp(-_LARGEST, _LARGEST))
+    past, ahead = _past_and_ahead(scales, bins, counts.device)
+    both = torch.einsum("jrs,krt->jkst", past, past).flatten(0, 1).flatten(1)
+    came = torch.einsum("jrs,rt->jst", past, ahead).flatten(1)
+    gains = []
+    size = max(_ENTRIES // bins**2, 1)
+    for start in range(0, len(centre), size):
+        units = slice(start, start + size)
+        some, usual = counts[:, :, units].permute(2, 1, 0), centre[units, None, None]
+        change = (some.float().sqrt() - usual) / (usual + RATE_FLOOR)
+        together = (change @ change.mT).flatten(1)
+        gram = (together @ both.T).view(-1, scales, scales)
+        ridge = _RIDGE * gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] + 1e-6
+        ridge = ridge * torch.eye(scales, device=gram.device)
+        gains.append(torch.linalg.solve(gram + ridge, together @ came.T))
+    network.set_own_past(session, torch.cat(gains).clamp(-_LARGEST, _LARGEST))
+
+
+def _past_and_ahead(scales: int, bins: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return what the past is averaged by (K, R, T), and which bin comes then (R, T).
+
+    The rows R are the bins after each of some times, of which only what was before counts.
+    """
+    kernels, one = own_kernels(scales, bins, device), torch.eye(bins, device=device)
+    past, ahead = [], []
+    for cut in range(bins - _AHEAD, 0, -_AHEAD):
+        rows, seen = slice(cut, cut + _AHEAD), one[None, :cut]
+        there = seen.new_ones(1, cut, 1)
+        past.append(torch.cat([recent(kernel[rows, :cut], seen, there) for kernel in kernels]))
+        ahead.append(one[rows])
+    return torch.cat(past, dim=1), torch.cat(ahead)

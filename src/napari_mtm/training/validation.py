@@ -13,6 +13,7 @@ from napari_mtm.masking.sampling import Layout, Recipe, draw
 from napari_mtm.masking.tasks import TASKS, Task
 from napari_mtm.metrics import FLOOR
 from napari_mtm.model.model import UNTOLD, Blend, Model
+from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording.session import Session
 
 TRIALS = 64
@@ -89,9 +90,13 @@ class Exam:
             scored[task] = np.broadcast_to(drawn.scored.numpy(), counts.shape)
         return cls(session.id, chosen, counts, hidden, scored, null)
 
-    def bits_per_spike(self, model: Model) -> dict[Task, float]:
+    def bits_per_spike(self, model: Model, progress: Progress = silent) -> dict[Task, float]:
         """Score a model, pooled over units; NaN where nothing that is scored fired."""
-        return {task: self._score(model, task) for task in TASKS}
+        found = {}
+        for i, task in enumerate(TASKS):
+            progress(i / len(TASKS), f"validating the start: {task}")
+            found[task] = self._score(model, task)
+        return found
 
     def best_blend(self, model: Model, task: Task) -> tuple[float, float]:
         """Return the shares of a session's linear expert and of drift that score best."""
@@ -137,22 +142,29 @@ def _gain(
     return float(gain.sum(dtype=np.float64)) / (spikes * math.log(2)) if spikes else math.nan
 
 
-def calibrate(model: Model, exams: list[Exam]) -> None:
+def calibrate(model: Model, exams: list[Exam], progress: Progress = silent) -> None:
     """Let as much of each session's linear expert count as its validation trials speak for.
 
     Sessions with few of them are left as they are, and so are networks without experts.
     """
     if not model.has_experts:
         return
-    for exam in exams:
+    for i, exam in enumerate(exams):
         if len(np.unique(exam.trials)) >= _FEWEST:
-            best = {task: exam.best_blend(model, task) for task in TASKS}
+            best = {}
+            for k, task in enumerate(TASKS):
+                done = (i + k / len(TASKS)) / len(exams)
+                progress(done, f"how much the linear expert counts: {task}")
+                best[task] = exam.best_blend(model, task)
             model.blends[exam.session] = Blend.of(best)
 
 
-def validate(model: Model, exams: list[Exam]) -> dict[Task, float]:
+def validate(model: Model, exams: list[Exam], progress: Progress = silent) -> dict[Task, float]:
     """Return bits per spike by task, the mean over sessions; tasks without a score are left out."""
-    found = [exam.bits_per_spike(model) for exam in exams]
+    found = [
+        exam.bits_per_spike(model, part(progress, i / len(exams), (i + 1) / len(exams)))
+        for i, exam in enumerate(exams)
+    ]
     scores: dict[Task, float] = {}
     for task in TASKS:
         values = [score[task] for score in found if math.isfinite(score[task])]

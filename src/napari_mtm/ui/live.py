@@ -18,6 +18,8 @@ from napari_mtm.live.engine import (
     Engine,
     Failed,
     Finished,
+    Fitted,
+    Fitting,
     Load,
     Loaded,
     News,
@@ -109,7 +111,7 @@ class Live:
         self.there: Weights | None = None
         self.model: Model | None = None
         self.name = self.source = ""
-        self.doing = ""
+        self.doing = self.fitting = ""
         self.on = True
         self.answer: Answer | None = None
         self._scores: Scores | None = None
@@ -155,6 +157,11 @@ class Live:
         return self._scores
 
     @property
+    def preliminary(self) -> bool:
+        """Whether the newest answer is the network's alone, until the linear expert is there."""
+        return self.answer is not None and self.answer.preliminary
+
+    @property
     def dropped(self) -> int:
         """Requests that a newer one took the place of."""
         return self._engine.dropped if self._engine is not None else 0
@@ -162,6 +169,7 @@ class Live:
     def use(self, load: Load, name: str = "a model", source: str = "") -> None:
         """Load a model off the Qt thread, and ask it from then on; its `Origin` is told with it."""
         engine = self._started()
+        self.fitting = ""
         self._load = partial(load)  # one that is asked for twice comes twice
         self._coming[self._load] = Weights(name, source, load)
         self.doing = f"Loading: {name}…"
@@ -304,7 +312,7 @@ class Live:
 
     def _on_session(self) -> None:
         self.answer = self._scores = self.behaviour = self.whole = self._wanted = None
-        self.baseline, self._seen = None, {}
+        self.baseline, self._seen, self.fitting = None, {}, ""
         self._session = self._coordinator.session
         self._throttle.setInterval(self._coordinator.preferences.throttle_ms)
         self._works.clear()
@@ -413,6 +421,8 @@ class Live:
             self._on_loaded(news)
         elif isinstance(news, Answer):
             self._on_answer(news)
+        elif isinstance(news, Fitting | Fitted):
+            self._on_expert(news)
         elif isinstance(news, Decoded):
             if self.answer is not None and news.request is self.answer.request:
                 self.behaviour = news
@@ -467,6 +477,18 @@ class Live:
         self.answered.emit(answer)
         self.status_changed.emit()
 
+    def _on_expert(self, news: Fitting | Fitted) -> None:
+        """Say how far the linear expert is; once it is there, ask again."""
+        if self.loading or not self._coordinator.shows(news.session):
+            return
+        if isinstance(news, Fitting):
+            self.fitting = f"Fitting the {news.message}, {news.fraction:.0%}"
+        else:
+            self.fitting = ""
+            if self.preliminary:
+                self.once()
+        self.status_changed.emit()
+
     def _on_step(self, step: Step) -> None:
         if self._works.get(step.name) is not step.work:
             return  # given up, but told already
@@ -500,6 +522,10 @@ class Live:
             if failed.of is self._wanted:
                 self._wanted = None
                 self._stale_timer.stop()
+        elif isinstance(failed.of, Session):
+            if not self._coordinator.shows(failed.of):
+                return
+            self.fitting = ""
         elif failed.of in self._works.values():
             self._works = {name: work for name, work in self._works.items() if work != failed.of}
         else:
@@ -518,6 +544,8 @@ def _replaces(later: News, news: News) -> bool:
     """Whether what is drawn of some news would be drawn over at once by later ones."""
     if isinstance(news, Answer):
         return isinstance(later, Answer)
+    if isinstance(news, Fitting):
+        return isinstance(later, Fitting | Fitted)
     if isinstance(news, Step) and isinstance(later, Step):
         return isinstance(news.value, WholeScores) and later.work is news.work
     return False

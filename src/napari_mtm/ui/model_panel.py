@@ -79,7 +79,8 @@ class ModelPanel(QGroupBox):
         self.once_button.setEnabled(live.model is not None)
         for box in self.cells.values():
             box.setEnabled(live.model is not None)
-        self.status.setText(_status(live.doing, live.model, live.answer, live.dropped, live.stale))
+        doing = live.doing or live.fitting
+        self.status.setText(_status(doing, live.model, live.answer, live.dropped, live.stale))
 
     def _on_open_weights(self) -> None:
         path, _ = QFileDialog.getOpenFileName(

@@ -19,7 +19,7 @@ def region_scores(coordinator: "Coordinator") -> dict[str, float]:
     Pooled over units; regions without spikes in what is scored are left out.
     """
     live, session = coordinator.live, coordinator.session
-    if session is None or live.answer is None:
+    if session is None or not _is_scored(coordinator):
         return {}
     found = _of_trial(coordinator, "regions")
     trial = dict(zip(found["region"], found["bps_pooled"], strict=True))
@@ -34,7 +34,7 @@ def region_scores(coordinator: "Coordinator") -> dict[str, float]:
 
 def region_score_words(coordinator: "Coordinator", name: str) -> str:
     """Say how well a region is predicted, or how to hide it."""
-    if coordinator.session is None or coordinator.live.answer is None:
+    if coordinator.session is None or not _is_scored(coordinator):
         return "Click to hide it"
     found = _of_trial(coordinator, "regions")
     rows = found.loc[found["region"] == name, "bps_pooled"]
@@ -46,7 +46,7 @@ def region_score_words(coordinator: "Coordinator", name: str) -> str:
 
 def unit_score_words(coordinator: "Coordinator", unit: int) -> tuple[str, ...]:
     """Say in a line how well a unit is predicted; nothing where it is not scored."""
-    if coordinator.session is None or coordinator.live.answer is None:
+    if coordinator.session is None or not _is_scored(coordinator):
         return ()
     found = _of_trial(coordinator, "units")
     rows = found.loc[found["uuid"] == str(coordinator.session.units["uuid"].iloc[unit]), "bps"]
@@ -67,6 +67,11 @@ def hover_line(coordinator: "Coordinator", hover: "Hover") -> str:
         predicted = found.rates[0, hover.bin, hover.unit] / session.bin_size
         line += f", {rate(predicted)} predicted"
     return line
+
+
+def _is_scored(coordinator: "Coordinator") -> bool:
+    """Whether there is an answer of all that the model has to say."""
+    return coordinator.live.answer is not None and not coordinator.live.preliminary
 
 
 def _of_trial(coordinator: "Coordinator", table: str) -> "pd.DataFrame":

@@ -41,7 +41,8 @@ def trial_row(live: "Live") -> Row | None:
     score = live.scores.bps_pooled
     if math.isnan(score):
         return Row(title, {}, NO_SPIKES if scored.any() else NOTHING)
-    scores: dict[str, float | None] = {"model": score}
+    # What the network says alone is no score of the model.
+    scores: dict[str, float | None] = {"model": None if live.answer.preliminary else score}
     if request.baseline is not None:
         scores["baseline"] = None
         if live.behaviour is not None and live.behaviour.baseline is not None:

@@ -376,8 +376,8 @@ class TracesDock(QWidget):
 
 def _waiting(live: "Live") -> str:
     """Say why there are no scores yet."""
-    if live.doing:
-        return live.doing
+    if live.doing or live.fitting:
+        return live.doing or live.fitting
     if live.model is None:
         return "With a model, behaviour is decoded from the spikes that the mask leaves visible."
     return "Scoring the test trials…" if live.on else "Not scored on the test trials yet."

@@ -431,7 +431,7 @@ class UnitCards(QWidget):
         if live.model is None:
             return f"{_NO_MODEL} {live.doing}".strip()
         if live.doing or found is None:
-            return live.doing or "Predicting…"
+            return live.doing or live.fitting or "Predicting…"
         return f"Predicting: {len(found.trials)} of {found.n_trials} test trials…"
 
     def _ask(self) -> None:
