@@ -113,7 +113,7 @@ class Fake:
             raise ValueError(f"no rates of {trials[0]}")
         return f"{self.name}: {trials[0]}"
 
-    def decode(self, session, mask, trials, *, task=None):
+    def decode(self, session, mask, trials, *, task=None, learn=True):
         self.calls.append(("behaviour", session, mask, list(trials), task))
         self.at_behaviour(trials[0])
         if trials[0] in self.no_behaviour:

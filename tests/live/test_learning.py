@@ -1,6 +1,7 @@
 """An engine that answers while the linear expert of the session is fitted beside it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from napari_mtm import Mask, Session
 from napari_mtm.live.engine import (
     Answer,
+    Decoded,
     Engine,
     Failed,
     Finished,
@@ -20,7 +22,7 @@ from napari_mtm.live.engine import (
 from napari_mtm.model.expert import Expert
 from tests.held_experts import SECONDS, Held, expert_threads
 from tests.live.test_engine import Told, settle
-from tests.model.small import small_model, small_session
+from tests.model.small import BINS, small_model, small_session
 
 
 @pytest.fixture
@@ -138,3 +140,27 @@ def test_what_goes_wrong_is_told_once_and_the_network_goes_on(engine, told, sess
     assert "too large" in str(failed.error)
     settle(engine)
     assert len(told.of(Failed)) == 1
+
+
+def test_behaviour_that_is_read_from_predicted_activity_waits_for_it(told, held):
+    """What nothing could be decoded of before is not taken for what nothing is decoded of."""
+    held.open.set()
+    wheel = np.random.default_rng(0).random((40, BINS)).astype(np.float32)
+    first = small_session(40, behaviour={"wheel-speed": wheel})
+    model = small_model("default", first)
+    model.fit_readouts(first)
+    held.open.clear()
+    session = replace(first, counts=first.counts.copy())
+    engine = Engine(told)
+    engine.use(lambda: model)
+    request = replace(asked_of(session), decode=True)
+    engine.ask(request)
+    (before,) = told.wait(Decoded)
+    assert not before.masked
+    assert not before.visible
+    held.open.set()
+    told.wait(Fitted)
+    engine.ask(replace(request, number=request.number + 1))
+    after = told.wait(Decoded, 2)[-1]
+    assert after.masked.keys() == after.visible.keys() == {"wheel-speed"}
+    assert engine.close(SECONDS)

@@ -154,7 +154,7 @@ class Fake:
             decoded={},
         )
 
-    def decode(self, session, mask, trials, *, task=None):
+    def decode(self, session, mask, trials, *, task=None, learn=True):
         return {"trial": np.asarray(trials, np.float32)}
 
 

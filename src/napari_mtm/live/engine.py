@@ -391,6 +391,7 @@ class Engine:
         return learning
 
     def _tell_learned(self, learning: Learning) -> None:
+        self._visible = None  # without it nothing may have been decoded
         error = learning.error
         self._tell(Failed(learning.session, error) if error else Fitted(learning.session))
 
@@ -400,9 +401,9 @@ class Engine:
         readouts = model.readouts.get(session.id)
         visible, baseline = self._visible, None
         try:
-            masked = model.decode(session, request.mask, [trial], task=request.prompt)
+            masked = model.decode(session, request.mask, [trial], task=request.prompt, learn=False)
             if visible is None or not visible.of(session, trial, readouts):
-                traces = model.decode(session, Mask.nothing(session), [trial])
+                traces = model.decode(session, Mask.nothing(session), [trial], learn=False)
                 visible = self._visible = _Visible(session, trial, readouts, traces)
             if request.baseline is not None:
                 baseline = request.baseline(request.mask.hidden, np.array([trial]))

@@ -298,10 +298,14 @@ class Model:
         trials: Sequence[int] | npt.NDArray[np.intp] | npt.NDArray[np.bool_] | None = None,
         *,
         task: Task | None = None,
+        learn: bool = True,
     ) -> dict[str, npt.NDArray[np.float32]]:
-        """Decode behaviour as `reconstruct` does, without its rates."""
+        """Decode behaviour as `reconstruct` does, without its rates.
+
+        Without `learn` nothing is decoded until the linear expert is there that is read.
+        """
         mask.check(session)
-        readouts = self._readouts_of(session, self.attach(session, learn=False))
+        readouts = self._readouts_of(session, self.attach(session, learn=learn))
         if readouts is None:
             return {}
         chosen = chosen_trials(session, trials)
