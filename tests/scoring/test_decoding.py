@@ -8,7 +8,7 @@ import pytest
 from napari_mtm import Model, Session, new_model
 from napari_mtm.model.network import DefaultSizes
 from napari_mtm.recording.session import Split
-from napari_mtm.scoring.decoding import _kernel_ridge, decode_session
+from napari_mtm.scoring.decoding import _kernel_ridge, decode_behaviour, decode_session
 from tests.conftest import trials
 
 TRIALS, BINS, UNITS = 80, 12, 6
@@ -260,3 +260,24 @@ def test_readouts_are_not_fitted_on_test_trials():
     after = decode_session(model, replace(session, trials=table), SPLIT, SPLIT.test)["choice"]
     assert after["accuracy"] == pytest.approx(1 - before["accuracy"])
     assert not model.readouts
+
+
+def test_what_test_trials_hold_does_not_show_in_what_is_decoded():
+    """Nor in how much each decoder counts: the split's own validation trials judge that."""
+    session = recorded()
+    model = small_model(session)
+    model.teach(session, SPLIT.train)
+    before = decode_behaviour(model, session, SPLIT, SPLIT.test)
+    table, speed = session.trials.copy(), session.behaviour["wheel-speed"].copy()
+    table.loc[SPLIT.test, ["choice", "probabilityLeft"]] = [1.0, 0.2]
+    speed[SPLIT.test] = -speed[SPLIT.test]
+    changed = replace(session, trials=table, behaviour={"wheel-speed": speed})
+    after = decode_behaviour(model, changed, SPLIT, SPLIT.test)
+    assert before.keys() == after.keys() == {"wheel-speed", "choice", "choice-by-trial", "block"}
+    for name, values in before.items():
+        np.testing.assert_array_equal(values, after[name])
+    speed[SPLIT.validation] = -speed[SPLIT.validation]
+    judged = decode_behaviour(
+        model, replace(changed, behaviour={"wheel-speed": speed}), SPLIT, SPLIT.test
+    )
+    assert np.abs(judged["wheel-speed"] - after["wheel-speed"]).max() > 1e-3

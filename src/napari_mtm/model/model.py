@@ -403,22 +403,21 @@ class Model:
     def fit_readouts(
         self, session: Session, trials: npt.NDArray[np.intp] | None = None
     ) -> Readouts:
-        """Fit decoders of behaviour on some trials, by default the training trials; keep them."""
-        readouts = self.fitted_readouts(session, trials)
+        """Fit decoders of behaviour on some trials, by default the training trials; keep them.
+
+        How much each counts is judged by the validation trials that are not among them.
+        """
+        chosen = session.split().train if trials is None else trials
+        readouts = self.fitted_readouts(session, chosen, judging_trials(session, chosen))
         self.readouts[session.id] = readouts
         return readouts
 
     def fitted_readouts(
-        self, session: Session, trials: npt.NDArray[np.intp] | None = None
+        self, session: Session, trials: npt.NDArray[np.intp], judges: npt.NDArray[np.intp]
     ) -> Readouts:
-        """Fit decoders as `fit_readouts` does, and keep nothing.
-
-        How much each counts is judged by the validation trials that are not among `trials`.
-        """
-        chosen = session.split().train if trials is None else trials
+        """Return decoders fitted on some trials, judged by others, and keep nothing."""
         fitted_on, judged_on = (
-            list(examples_in_steps(self, session, some))
-            for some in (chosen, judging_trials(session, chosen))
+            list(examples_in_steps(self, session, some)) for some in (trials, judges)
         )
         return fit_readouts(
             Examples.joined(fitted_on),

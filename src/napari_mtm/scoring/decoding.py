@@ -62,7 +62,9 @@ def decode_behaviour(
     """Decode behaviour on some trials, by the readouts that the model has, or fitted ones."""
     model.attach(session)
     # What is fitted here is not kept: another split may test what this one trains on.
-    readouts = model.readouts.get(session.id) or model.fitted_readouts(session, split.train)
+    readouts = model.readouts.get(session.id) or model.fitted_readouts(
+        session, split.train, split.validation
+    )
     nothing = Mask.nothing(session)
     return readouts.decode(
         model.seen(session, trials, nothing, directions=readouts.directions_of(session))
