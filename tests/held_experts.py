@@ -8,6 +8,11 @@ from napari_mtm.model.expert import Expert
 SECONDS = 10.0
 
 
+def waiting(monkeypatch, seconds: float) -> None:
+    """Have answers wait so long for an expert before the network says them alone."""
+    monkeypatch.setattr(learning, "PATIENCE", seconds)
+
+
 class Held:
     """Holds fits back until it is opened, or until they are given up."""
 
@@ -23,7 +28,7 @@ class Held:
             return fit(session, trials, device=device, progress=progress)
 
         monkeypatch.setattr(Expert, "fit", held)
-        monkeypatch.setattr(learning, "PATIENCE", patience)
+        waiting(monkeypatch, patience)
 
 
 def expert_threads() -> set[threading.Thread]:

@@ -4,6 +4,13 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_mtm.ui.coordinator import Coordinator, coordinator_of
+from tests.held_experts import waiting
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch):
+    """Answers wait for experts, however slow the machine is."""
+    waiting(monkeypatch, 60.0)
 
 
 @pytest.fixture
