@@ -79,7 +79,7 @@ def test_without_learning_the_network_predicts_alone_and_says_so(fits):
     np.testing.assert_allclose(alone.rates, np.exp(named), rtol=1e-6)
     assert any("not fitted yet" in note for note in alone.notes)
     assert model.lacks_expert(session)
-    model.decode(session, mask, [0])
+    model.decode(session, mask, [0], learn=False)
     assert not fits
     both = model.reconstruct(session, mask, [0])
     assert not model.lacks_expert(session)
