@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from napari_mtm import Mask
 from napari_mtm.errors import Cancelled
 from napari_mtm.model.expert import Expert
 from napari_mtm.model.experts import expert_of, known_expert
-from tests.model.small import small_model, small_session, some_hidden
+from tests.model.small import BINS, small_model, small_session, some_hidden
 
 CPU = torch.device("cpu")
 
@@ -79,7 +80,7 @@ def test_without_learning_the_network_predicts_alone_and_says_so(fits):
     np.testing.assert_allclose(alone.rates, np.exp(named), rtol=1e-6)
     assert any("not fitted yet" in note for note in alone.notes)
     assert model.lacks_expert(session)
-    model.decode(session, mask, [0], learn=False)
+    assert model.decode(session, mask, [0]) == {}
     assert not fits
     both = model.reconstruct(session, mask, [0])
     assert not model.lacks_expert(session)
@@ -92,3 +93,22 @@ def test_without_learning_the_network_predicts_alone_and_says_so(fits):
 def test_a_published_network_lacks_none():
     session = small_session(n_trials=12)
     assert not small_model("published", session).lacks_expert(session)
+
+
+def test_what_is_read_from_latents_alone_waits_for_no_expert(fits):
+    """As of weights that were saved before activity was read."""
+    wheel = np.random.default_rng(0).random((40, BINS)).astype(np.float32)
+    session = small_session(40, behaviour={"wheel-speed": wheel})
+    model, mask = small_model("default", session), Mask.nothing(session)
+    model.fit_readouts(session)
+    whole = model.readouts[session.id]
+    again = replace(session, counts=session.counts.copy())
+    fits.clear()
+    model.readouts[session.id] = replace(whole, activity=None, directions=None, units=())
+    assert model.decode(again, mask, [0], learn=False).keys() == {"wheel-speed"}
+    assert not fits
+    model.readouts[session.id] = whole
+    assert model.decode(again, mask, [0], learn=False) == {}
+    assert not fits
+    assert model.decode(again, mask, [0]).keys() == {"wheel-speed"}
+    assert len(fits) == 1

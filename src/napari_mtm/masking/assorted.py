@@ -12,9 +12,10 @@ _FROM = (0.4, 0.95)
 
 
 def assorted_masks(session: Session, seed: int = 0) -> tuple[Mask, ...]:
-    """Return thirteen masks, always the same for a seed, each kind once in four.
+    """Return thirteen masks, always the same for a seed.
 
-    They hide a region, all but a region, some units, all from some time on, and at last everything.
+    Three times each, they hide a region, all but a region, some units, and all from some time on;
+    the last hides everything.
     """
     return tuple(_masks(session, np.random.default_rng(seed)))
 

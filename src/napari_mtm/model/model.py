@@ -305,7 +305,8 @@ class Model:
         Without `learn` nothing is decoded until the linear expert is there that is read.
         """
         mask.check(session)
-        readouts = self._readouts_of(session, self.attach(session, learn=learn))
+        key = self.attach(session, learn=False)
+        readouts = self.readouts.get(session.id) if learn else self._readouts_of(session, key)
         if readouts is None:
             return {}
         chosen = chosen_trials(session, trials)
@@ -333,8 +334,8 @@ class Model:
 
         With `directions` (N, P), of the activity too, which is predicted where it is hidden.
         """
-        key, counts = self.attach(session), session.counts[trials]
-        prompt = task or mask.prompt
+        key = self.attach(session, learn=directions is not None)
+        counts, prompt = session.counts[trials], task or mask.prompt
         around = self._latents_and_hidden_rates(
             key, counts, mask.hidden, prompt, trials, directions
         )

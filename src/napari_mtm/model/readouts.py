@@ -262,12 +262,6 @@ def uuids(session: Session) -> tuple[str, ...]:
     return tuple(map(str, session.units["uuid"]))
 
 
-def _with(readouts: Readouts, decoders: Iterable[Decoder]) -> Readouts:
-    """Put decoders in the place of those that are there."""
-    latents, *rest = decoders
-    return replace(readouts, latents=latents, activity=rest[0] if rest else None)
-
-
 def _with_trace(
     readouts: Readouts,
     fitted_on: Examples,
@@ -290,13 +284,10 @@ def _with_trace(
             others = _features(decoders, judged_on, _around_of)
             guesses = [li.of(f[told]) - course for li, f in zip(linears, others, strict=True)]
             shares = shares_of_traces(guesses, truth - course)
-    scaled = _scaled(linears, shares, course)
     return _with(
         readouts,
-        (
-            replace(decoder, traces={**decoder.traces, name: linear})
-            for decoder, linear in zip(decoders, scaled, strict=True)
-        ),
+        _scaled(linears, shares, course),
+        lambda decoder, linear: replace(decoder, traces={**decoder.traces, name: linear}),
     )
 
 
@@ -334,14 +325,13 @@ def _with_label(
             others = _features(decoders, judged_on, read)
             odds = [li.of(f[told]) - usual for li, f in zip(linears, others, strict=True)]
             shares = shares_of_classifiers(odds, truth[told], usual)
-    scaled = _scaled(linears, shares, usual)
     return _with(
         readouts,
-        (
+        _scaled(linears, shares, usual),
+        lambda decoder, linear: (
             replace(decoder, choice=linear)
             if name == "choice"
             else replace(decoder, trials={**decoder.trials, name: linear})
-            for decoder, linear in zip(decoders, scaled, strict=True)
         ),
     )
 
@@ -350,6 +340,14 @@ def label_of(session: Session, name: str, trials: Trials) -> Floats:
     """Return choice or block of some trials: 1 for right, 0 for left, NaN for neither."""
     table = session.trials.iloc[trials]
     return block_favours_right(table) if name == "block" else chose_right(table)
+
+
+def _with(
+    readouts: Readouts, linears: list[Linear], put: Callable[[Decoder, Linear], Decoder]
+) -> Readouts:
+    """Put one of `linears` into each decoder."""
+    latents, *rest = (put(d, li) for d, li in zip(readouts.decoders, linears, strict=True))
+    return replace(readouts, latents=latents, activity=rest[0] if rest else None)
 
 
 def _scaled(linears: list[Linear], shares: list[float], usual: Floats | float) -> list[Linear]:
