@@ -412,6 +412,17 @@ def test_words_before_there_are_numbers(dock, small):
     assert "4 of 12 test trials: behaviour is not decoded" in text(dock)
 
 
+@pytest.mark.parametrize(
+    ("n_trials", "why"), [(12, "too few training trials"), (60, "no readouts for this session")]
+)
+def test_it_is_said_why_behaviour_is_not_decoded(dock, n_trials, why):
+    trials = pd.DataFrame({"choice": np.tile([-1.0, 1.0], n_trials // 2)})
+    counts = np.ones((n_trials, 4, 2))
+    dock.coordinator.show(Session.from_counts(counts, ["CA1", "LP"], trials=trials))
+    score(dock, WholeScores(np.arange(4), 4, {}))
+    assert f"behaviour is not decoded, {why}" in text(dock).replace("there are ", "")
+
+
 def test_the_legend_names_the_lines(open_dock):
     from qtpy.QtWidgets import QLabel
 

@@ -291,6 +291,11 @@ def _with_trace(
     )
 
 
+def decodable(session: Session, trials: Trials) -> list[str]:
+    """Names of all behaviour that decoders can be fitted of, on some trials of a session."""
+    return [*targets(session, trials), *labels_of(session, trials)]
+
+
 def labels_of(session: Session, trials: Trials) -> list[str]:
     """Which of choice and block can be decoded: both classes must have trials enough."""
     names = "choice-by-trial", "block", "choice"

@@ -57,12 +57,20 @@ def _mean_courses(session: Session, n_trials: int) -> dict[str, npt.NDArray[np.f
     return courses
 
 
-def cost_words(found: list[Cost], whole: "WholeScores") -> str:
+def cost_words(session: Session, whole: "WholeScores") -> str:
     """Say in a few lines, as rich text, what hiding costs."""
+    from napari_mtm.model.readouts import decodable
+
+    found = costs(session, whole)
     n, total = len(whole.trials), whole.n_trials
     trials = f"{total} test trials" if whole.done else f"{n} of {total} test trials"
     if not found:
-        return f"{trials}: behaviour is not decoded, there are no readouts for this session yet."
+        why = (
+            "there are no readouts for this session yet"
+            if decodable(session, session.split().train)
+            else "too few training trials have a choice or a trace"
+        )
+        return f"{trials}: behaviour is not decoded, {why}."
     rows = [("", "all seen → mask", "", "chance"), *map(_cost_row, found)]
     return f"<b>{trials}</b>{table(rows)}"
 

@@ -25,7 +25,7 @@ from napari_mtm.recording.session import Session
 from napari_mtm.recording.trials import chose_right
 from napari_mtm.ui.behaviour_text import shown
 from napari_mtm.ui.coordinator import Coordinator, coordinator_of
-from napari_mtm.ui.hiding_cost import cost_words, costs
+from napari_mtm.ui.hiding_cost import cost_words
 from napari_mtm.ui.more_behaviour import MoreBehaviour
 from napari_mtm.ui.trace_rows import (
     CHOICE,
@@ -357,7 +357,7 @@ class TracesDock(QWidget):
         if live.whole is None:
             self.words.setText(_waiting(live))
         else:
-            self.words.setText(cost_words(costs(session, live.whole), live.whole))
+            self.words.setText(cost_words(session, live.whole))
 
     def _recolour(self) -> None:
         from napari.utils.theme import get_theme
