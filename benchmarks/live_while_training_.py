@@ -63,7 +63,7 @@ class Training:
     """The fine-tuning of a program, begun with a click."""
 
     def __init__(self, program: Program) -> None:
-        from napari_mtm.ui.finetune.dock import FinetuneDock
+        from napari_mtm.ui.docks.finetune.dock import FinetuneDock
 
         self._program = program
         self._finetuning: Any = program.coordinator.finetuning

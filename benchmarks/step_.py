@@ -29,7 +29,7 @@ def run() -> Results:
     from qtpy.QtWidgets import QApplication
 
     from napari_mtm.ui.coordinator import coordinator_of
-    from napari_mtm.ui.session_dock import show_dock
+    from napari_mtm.ui.docks.session.dock import show_dock
 
     session = _session()
     bare, ours = napari.Viewer(), napari.Viewer()

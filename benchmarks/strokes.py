@@ -142,10 +142,10 @@ class Program:
         from qtpy.QtCore import QTimer
 
         from napari_mtm.recording.preparation import Preparation
+        from napari_mtm.ui.canvas.set_aside import REST_MS
         from napari_mtm.ui.coordinator import coordinator_of
         from napari_mtm.ui.heap import keep_memory_together
         from napari_mtm.ui.launch import choose_qt, window
-        from napari_mtm.ui.set_aside import REST_MS
 
         keep_memory_together()  # as the command line does
         choose_qt()

@@ -12,11 +12,11 @@ from qtpy.QtWidgets import QAbstractButton, QApplication, QListWidget, QWidget
 from napari_mtm.recording.opening import SAMPLE
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.session import Session
-from napari_mtm.ui.cells import USUAL
-from napari_mtm.ui.docks import show_docks
+from napari_mtm.ui.docks.session.dock import show_dock
+from napari_mtm.ui.docks.session.open_dialog import Request
 from napari_mtm.ui.launch import window
-from napari_mtm.ui.open_dialog import Request
-from napari_mtm.ui.session_dock import show_dock
+from napari_mtm.ui.layers.cells import USUAL
+from napari_mtm.ui.window import show_docks
 from tests.faults.person import CTRL, LEFT, PLAIN, RIGHT, SHIFT, Person, settle, wait_until
 
 _KEYS = "HUJIKQWG"

@@ -6,8 +6,8 @@ import numpy as np
 
 from napari_mtm.masking.mask import Mask
 from napari_mtm.masking.painting import labels_of
-from napari_mtm.ui.cells import CELLS, outline_of
-from napari_mtm.ui.strips import EventStrip, Gutter, TimeAxis
+from napari_mtm.ui.canvas.strips import EventStrip, Gutter, TimeAxis
+from napari_mtm.ui.layers.cells import CELLS, outline_of
 from tests.faults.person import Person, settle, wait_until
 
 

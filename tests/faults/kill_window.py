@@ -38,7 +38,7 @@ from qtpy.QtCore import QTimer
 from napari_mtm import load_model
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.ui.coordinator import coordinator_of
-from napari_mtm.ui.finetune.dock import FinetuneDock
+from napari_mtm.ui.docks.finetune.dock import FinetuneDock
 
 session, weights, steps, cut_off = sys.argv[1:]
 viewer = window(session, one=None, preparation=Preparation())

@@ -25,11 +25,11 @@ from qtpy.QtWidgets import (
 from napari_mtm.recording.opening import SAMPLE
 from napari_mtm.recording.preparation import Preparation
 from napari_mtm.recording.session import Session
+from napari_mtm.ui.canvas.frame import find_canvas
 from napari_mtm.ui.coordinator import coordinator_of
-from napari_mtm.ui.docks import show_docks
-from napari_mtm.ui.frame import find_canvas
-from napari_mtm.ui.open_dialog import Request
-from napari_mtm.ui.session_dock import show_dock
+from napari_mtm.ui.docks.session.dock import show_dock
+from napari_mtm.ui.docks.session.open_dialog import Request
+from napari_mtm.ui.window import show_docks
 
 PATIENCE = 120.0
 """Seconds in which everything must have come to rest."""

@@ -19,11 +19,11 @@ from napari_mtm.model.grid import Grid
 from napari_mtm.model.readouts import Basis, Decoder, Readouts
 from napari_mtm.model.reconstruction import Reconstruction
 from napari_mtm.ui.coordinator import coordinator_of
+from napari_mtm.ui.docks.predict.model_panel import ModelPanel
 from napari_mtm.ui.live import STALE_MS
-from napari_mtm.ui.model_panel import ModelPanel
-from napari_mtm.ui.part_scores import region_scores
 from napari_mtm.ui.preferences import preferences
-from napari_mtm.ui.score_table import trial_row
+from napari_mtm.ui.text.part_scores import region_scores
+from napari_mtm.ui.text.score_table import trial_row
 from tests.conftest import trials as trials_table
 from tests.going import until_gone
 from tests.held_experts import Held, expert_threads

@@ -13,12 +13,12 @@ from npe2 import PluginManager
 from napari_mtm import Session
 from napari_mtm.masking.painting import PREDICTED
 from napari_mtm.recording.preparation import Preparation
-from napari_mtm.ui.contributions import open_sample
 from napari_mtm.ui.coordinator import coordinator_of, raster
-from napari_mtm.ui.hide_panel import HidePanel
-from napari_mtm.ui.open_dialog import Request
+from napari_mtm.ui.docks.predict.hide_panel import HidePanel
+from napari_mtm.ui.docks.session.dock import SessionDock
+from napari_mtm.ui.docks.session.open_dialog import Request
+from napari_mtm.ui.plugin import open_sample
 from napari_mtm.ui.preferences import Preferences, preferences
-from napari_mtm.ui.session_dock import SessionDock
 from tests.ui.test_live import Fake
 from tests.ui.waiting import until
 

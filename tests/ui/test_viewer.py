@@ -9,10 +9,10 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_mtm import Session
+from napari_mtm.ui.canvas.frame import HoverLabel
+from napari_mtm.ui.canvas.strips import GUTTER_WIDTH
 from napari_mtm.ui.coordinator import Hover, coordinator_of
-from napari_mtm.ui.frame import HoverLabel
-from napari_mtm.ui.session_dock import show_dock
-from napari_mtm.ui.strips import GUTTER_WIDTH
+from napari_mtm.ui.docks.session.dock import show_dock
 
 
 @pytest.fixture
@@ -220,8 +220,8 @@ def test_the_sample_from_the_menu(viewer, sample):
 
 
 def test_the_command_asks_which_session(viewer, dock):
-    from napari_mtm.ui.contributions import open_dialog
-    from napari_mtm.ui.open_dialog import OpenDialog
+    from napari_mtm.ui.docks.session.open_dialog import OpenDialog
+    from napari_mtm.ui.plugin import open_dialog
 
     open_dialog()
     (dialog,) = dock.findChildren(OpenDialog)
@@ -243,7 +243,7 @@ def test_two_viewers_do_not_mix(make_napari_viewer, sample):
 
 def test_closing_the_window_while_a_session_opens(make_napari_viewer, alf, own_cache, qtbot):
     from napari_mtm.recording.preparation import Preparation
-    from napari_mtm.ui.open_dialog import Request
+    from napari_mtm.ui.docks.session.open_dialog import Request
 
     viewer = make_napari_viewer(show=True)
     dock = show_dock(viewer)

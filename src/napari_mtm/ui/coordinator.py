@@ -18,19 +18,19 @@ from napari_mtm.recording.ordering import ORDERS
 from napari_mtm.recording.regions import Region, runs_of_regions
 from napari_mtm.recording.session import Session
 from napari_mtm.recording.source import Source
-from napari_mtm.ui.cells import Cells
+from napari_mtm.ui.canvas.geometry import View
+from napari_mtm.ui.canvas.keys import bind
+from napari_mtm.ui.canvas.pointing import Pointing
 from napari_mtm.ui.finetune.state import Finetuning
-from napari_mtm.ui.geometry import View
-from napari_mtm.ui.keys import bind
+from napari_mtm.ui.layers.cells import Cells
+from napari_mtm.ui.layers.mask_editor import MaskEditor
+from napari_mtm.ui.layers.raster import RasterData, raster_style, row_height
 from napari_mtm.ui.live import Live
-from napari_mtm.ui.mask_editor import MaskEditor
 from napari_mtm.ui.models import Models
-from napari_mtm.ui.numbers import rate
 from napari_mtm.ui.opened import Look, Opened, find, neighbour
-from napari_mtm.ui.pointing import Pointing
 from napari_mtm.ui.preferences import Preferences, preferences
-from napari_mtm.ui.raster import RasterData, raster_style, row_height
-from napari_mtm.ui.trial_text import Event, trial_events
+from napari_mtm.ui.text.numbers import rate
+from napari_mtm.ui.text.trial import Event, trial_events
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

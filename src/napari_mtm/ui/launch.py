@@ -88,9 +88,9 @@ def window(source: str, *, one: str | None, preparation: "Preparation") -> Any:
     import napari
 
     from napari_mtm.ui.coordinator import coordinator_of
-    from napari_mtm.ui.docks import show_docks
-    from napari_mtm.ui.open_dialog import Request
-    from napari_mtm.ui.session_dock import open_in_dock
+    from napari_mtm.ui.docks.session.dock import open_in_dock
+    from napari_mtm.ui.docks.session.open_dialog import Request
+    from napari_mtm.ui.window import show_docks
 
     viewer = napari.Viewer(title="napari-mtm", show=False)
     open_in_dock(viewer, Request(source, one, preparation))
@@ -108,8 +108,8 @@ def in_another_window(session: "Session", first: Any) -> Any:
     import napari
 
     from napari_mtm.ui.coordinator import coordinator_of
-    from napari_mtm.ui.docks import show_docks
-    from napari_mtm.ui.session_dock import show_dock
+    from napari_mtm.ui.docks.session.dock import show_dock
+    from napari_mtm.ui.window import show_docks
 
     viewer = napari.Viewer(title="napari-mtm", show=False)
     show_dock(viewer)

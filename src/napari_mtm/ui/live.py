@@ -32,8 +32,8 @@ from napari_mtm.live.engine import (
 from napari_mtm.live.readouts import fit_readouts_in_steps, readouts_lack
 from napari_mtm.live.whole import WholeScores, score_whole
 from napari_mtm.recording.session import Session
-from napari_mtm.ui.bell import Bell
-from napari_mtm.ui.jobs import report
+from napari_mtm.ui.qt.bell import Bell
+from napari_mtm.ui.qt.jobs import report
 
 if TYPE_CHECKING:
     from napari_mtm.model.model import Model

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_mtm.ui.finetune.course import Choices, threads
-from napari_mtm.ui.jobs import Jobs
 from napari_mtm.ui.preferences import preferences
+from napari_mtm.ui.qt.jobs import Jobs
 
 if TYPE_CHECKING:
     from napari_mtm.training.messages import Measured, News

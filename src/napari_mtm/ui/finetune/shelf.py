@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_mtm.training.places import folder_of
-from napari_mtm.ui.jobs import Jobs
+from napari_mtm.ui.qt.jobs import Jobs
 
 if TYPE_CHECKING:
     from napari_mtm.training.runs import Entry

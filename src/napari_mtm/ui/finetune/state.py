@@ -17,10 +17,10 @@ from napari_mtm.ui.finetune.before_after import BeforeAfter, before_and_after
 from napari_mtm.ui.finetune.course import AT_WORK, Choices, Course, Phase, threads
 from napari_mtm.ui.finetune.pacing import Pacing
 from napari_mtm.ui.finetune.shelf import Curves, Shelf
-from napari_mtm.ui.finetune.words import cut_off_words, ended_words
-from napari_mtm.ui.jobs import Jobs
 from napari_mtm.ui.opened import Tuned, find, same
 from napari_mtm.ui.preferences import preferences
+from napari_mtm.ui.qt.jobs import Jobs
+from napari_mtm.ui.text.finetuning import cut_off_words, ended_words
 
 if TYPE_CHECKING:
     from napari_mtm.training.messages import Assignment, News

@@ -1,0 +1,1 @@
+"""What napari and vispy leave undone."""

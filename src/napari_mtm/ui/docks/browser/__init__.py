@@ -1,0 +1,1 @@
+"""Finding sessions on servers and disks."""

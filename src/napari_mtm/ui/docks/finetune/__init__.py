@@ -1,0 +1,1 @@
+"""A fine-tuning before, during and after, and the runs before it."""

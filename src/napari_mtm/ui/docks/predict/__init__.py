@@ -1,0 +1,1 @@
+"""What is hidden, how well it is predicted, which model is asked."""

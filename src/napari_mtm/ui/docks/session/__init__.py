@@ -1,0 +1,1 @@
+"""What is open, and opening something else."""

@@ -1,0 +1,1 @@
+"""Behaviour, recorded and decoded."""

@@ -1,0 +1,1 @@
+"""One unit: averages, trials, scores."""

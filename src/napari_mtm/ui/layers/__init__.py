@@ -1,0 +1,1 @@
+"""Napari layers: the raster, the mask, and the pictures beside the raster."""

@@ -1,0 +1,1 @@
+"""Small parts that are about Qt alone."""

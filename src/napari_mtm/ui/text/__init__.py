@@ -1,0 +1,1 @@
+"""All words that are worked out: no Qt."""
