@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
 SETUP := pyproject.toml constraints.txt tools/setup.sh
 
-.PHONY: run test lint install clean
+.PHONY: run test lint docs install clean
 
 run: $(VENV)/app
 	$(BIN)/napari-mtm
@@ -26,8 +26,12 @@ lint: $(VENV)/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The pages of docs/ and the reference of the Python API, as a website in site/.
+docs: $(VENV)/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) site
 
 $(VENV)/python-ready: tools/setup.sh
 	tools/setup.sh venv $(VENV)
@@ -42,4 +46,8 @@ $(VENV)/app: $(VENV)/python-ready $(SETUP)
 $(VENV)/dev: $(VENV)/app $(SETUP)
 	$(PIP) --editable ".[all,ibl,dev]"
 	tools/setup.sh screen
+	@touch $@
+
+$(VENV)/docs: $(VENV)/app $(SETUP)
+	$(PIP) --editable ".[docs]"
 	@touch $@

@@ -1,5 +1,6 @@
 """The command line does what it says, and mistakes cost one sentence and exit code 2."""
 
+import io
 import json
 import os
 import signal
@@ -203,6 +204,15 @@ def test_wrong_arguments_are_one_line(arguments, capsys):
         main(arguments)
     assert stop.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_letters_that_the_output_has_no_code_for_end_nothing(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="cp1252"))
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    print("α", flush=True)
+    assert written.getvalue().split() == [__version__.encode(), b"\\u03b1"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from napari_mtm import files
 from napari_mtm.errors import SourceError, StoreError
 from napari_mtm.files import (
     filling,
@@ -55,6 +56,57 @@ def test_what_goes_wrong_meanwhile_leaves_all_as_it_was(tmp_path):
             fail_halfway(path, problem)
         assert [p.name for p in tmp_path.iterdir()] == ["file"]
         assert path.read_bytes() == b"before"
+
+
+def in_use(times: int, code: int):
+    """`Path.replace` as on Windows, where a program has the file open for so many attempts."""
+    replace, left = Path.replace, [times]
+
+    def fail_at_first(self: Path, target: Path) -> Path:
+        if left[0]:
+            left[0] -= 1
+            problem = OSError(13, "Access is denied")
+            problem.winerror = code
+            raise problem
+        return replace(self, target)
+
+    return fail_at_first
+
+
+def test_on_windows_a_file_is_replaced_once_nobody_reads_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_PAUSE", 0.0)
+    path, renamed = tmp_path / "file", Path.replace
+    put(path, b"before")
+    for code in (5, 32, 1224):
+        monkeypatch.setattr(Path, "replace", in_use(3, code))
+        put(path, f"after {code}".encode())
+        assert path.read_bytes() == f"after {code}".encode()
+        monkeypatch.setattr(Path, "replace", renamed)
+    monkeypatch.setattr(Path, "replace", in_use(10_000, 32))
+    with pytest.raises(StoreError, match="another program has it open"):
+        put(path, b"never")
+    monkeypatch.setattr(Path, "replace", renamed)
+    monkeypatch.setattr(Path, "replace", in_use(1, 112))  # the disk is full
+    with pytest.raises(StoreError, match="Access is denied"):
+        put(path, b"never")
+    assert path.read_bytes() == b"after 1224"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_is_filled_though_its_lock_cannot_be_removed_while_it_is_held(
+    tmp_path, monkeypatch
+):
+    unlink = Path.unlink
+
+    def unless_a_lock(self: Path, missing_ok: bool = False) -> None:
+        if self.suffix == ".lock":
+            raise PermissionError(13, "another program has it open")
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unless_a_lock)
+    with filling(tmp_path / "D") as folder:
+        (folder / "file").write_bytes(b"all")
+    assert (tmp_path / "D" / "file").read_bytes() == b"all"
 
 
 @posix

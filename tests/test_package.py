@@ -12,10 +12,14 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
+import yaml
 from npe2 import PluginManifest
 from packaging.requirements import Requirement
 
+import napari_mtm
 from tests.conftest import ROOT
+
+CONSTRAINTS = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
 
 
 def test_the_manifest_at_the_top_is_the_one_that_ships():
@@ -39,6 +43,17 @@ def test_core_dependencies_bring_no_qt():
     assert not [d for d in project["dependencies"] if d.startswith("napari[")]
 
 
+def test_every_dependency_is_imported_somewhere():
+    """One that nothing uses is a way for things to break, and no more."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {Requirement(d).name.lower().replace("-", "_") for d in project["dependencies"]}
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
+    imported = set(re.findall(r"^\s*(?:import|from) (\w+)", text, flags=re.MULTILINE))
+    called = {"one_api": "one"}
+    unused = {name for name in names if called.get(name, name) not in imported}
+    assert unused <= {"magicgui"}  # forms of small dialogs are to be made with it
+
+
 def brought_by(extra: str) -> set[str]:
     """What an extra installs, with the extras that it is made of."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
@@ -58,6 +73,47 @@ def test_all_extras_bring_one_qt_which_napari_supports():
     assert brought_by("ibl") == {"ibllib[]"}  # which brings PyQt5
 
 
+def test_what_repeats_the_version_is_of_this_one():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.findall(r"^version: (.+)$", citation, flags=re.MULTILINE) == [napari_mtm.__version__]
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## ([0-9.]+)", changes, flags=re.MULTILINE)[0] == napari_mtm.__version__
+
+
+def test_the_reference_has_every_public_name():
+    reference = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    named = re.findall(r"^::: (.+)$", reference, flags=re.MULTILINE)
+    assert sorted(named) == sorted(f"{home}.{name}" for name, home in napari_mtm._HOMES.items())
+
+
+def test_the_citation_is_of_this_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["authors"] == project["authors"]
+    assert citation["license"] == project["license"]
+    assert citation["repository-code"] == project["urls"]["Source"]
+
+
+def test_hooks_check_with_the_versions_that_make_does():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    (ruff,) = (repo for repo in hooks["repos"] if repo["repo"].endswith("ruff-pre-commit"))
+    assert f"ruff=={ruff['rev'].removeprefix('v')}" in CONSTRAINTS
+
+
+def test_the_workflow_has_the_torch_that_make_has():
+    make = re.findall(r"^TORCH \?= (.+)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    tests = (ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8")
+    assert set(re.findall(r"TORCH: (.+)$", tests, flags=re.MULTILINE)) == set(make)
+
+
+def test_what_makes_the_docs_is_pinned():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pinned = {line.split("==")[0] for line in CONSTRAINTS}
+    asked = {Requirement(d).name for d in extras["optional-dependencies"]["docs"]}
+    assert asked <= pinned
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
 @pytest.mark.parametrize(("target", "installed"), [("run", False), ("test", True)])
 def test_the_tests_have_ibllib_and_the_program_has_not(target, installed, tmp_path):
     make = ["make", "--dry-run", target, f"VENV={tmp_path / 'none'}"]

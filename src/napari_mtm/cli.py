@@ -5,6 +5,7 @@ sentences on stderr), 130 interrupted.
 """
 
 import argparse
+import io
 import json
 import os
 import signal
@@ -42,6 +43,7 @@ Command = Callable[[argparse.Namespace], None]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    _print_anything()
     options = _parser().parse_args(arguments)
     command: Command = options.command
     try:
@@ -67,6 +69,12 @@ def _ended(code: int, message: str) -> int:
     with suppress(OSError):
         print(f"napari-mtm: {message}", file=sys.stderr, flush=True)
     return code
+
+
+def _print_anything() -> None:
+    """Let no letter end a command that the output has no code for, as into a file on Windows."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _print_no_more() -> None:

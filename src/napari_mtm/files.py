@@ -8,6 +8,7 @@ a file; a link stays, and the file that it leads to is replaced.
 import os
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,9 @@ from napari_mtm.errors import MtmError, StoreError, in_short
 
 _UNFINISHED = ".unfinished-"
 _ATTEMPTS = 20
+_PAUSE = 0.05
+_IN_USE = (5, 32, 1224)
+"""What Windows calls it where a program has the file open: it can be replaced once none has."""
 
 
 def is_regular(path: Path) -> bool:
@@ -71,12 +75,28 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         if permissions is not None:
             temporary.chmod(permissions)
-        temporary.replace(target)
+        _put(temporary, target)
     except OSError as problem:
         raise _not_written(path, problem) from None
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _put(temporary: Path, target: Path) -> None:
+    """Rename a file; on Windows try for a second, as who reads the old one keeps it in place."""
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            temporary.replace(target)
+            return
+        except OSError as problem:
+            if getattr(problem, "winerror", None) not in _IN_USE:
+                raise
+            if not left:
+                raise _not_written(
+                    target, ValueError("it may not be written, or another program has it open")
+                ) from None
+            time.sleep(_PAUSE)
 
 
 def remove_partial(path: Path, process: int) -> None:
@@ -135,7 +155,8 @@ def remove_unfinished(folder: Path) -> None:
             if not left.exists():
                 break
     name = folder.name.rpartition(_UNFINISHED)[0].removeprefix(".")
-    _lock_of(folder.with_name(name)).unlink(missing_ok=True)
+    with suppress(OSError):  # on Windows it stays while it is held, and does no harm
+        _lock_of(folder.with_name(name)).unlink(missing_ok=True)
 
 
 @contextmanager

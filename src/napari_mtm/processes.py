@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import threading
 import time
 import traceback
@@ -16,6 +17,12 @@ from typing import Any, Generic, TypeVar
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+NO_CONSOLE: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+"""For a process of its own on Windows: no console opens, and no Ctrl-C in ours is heard there."""
+
+LOW_PRIORITY: int = getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)
+"""For a process of its own on Windows, which has no `os.nice`: others come first."""
 
 _TICK = 0.1
 """Seconds between turns, so that a caller can report and cancel however long a job takes."""

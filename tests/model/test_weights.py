@@ -23,7 +23,7 @@ from napari_mtm.masking.tasks import TASKS
 from napari_mtm.model import weights
 from napari_mtm.model.importing import from_published_state
 from napari_mtm.model.model import Blend
-from napari_mtm.model.tensors import checksum
+from napari_mtm.model.tensors import checksum, read_tensors
 from napari_mtm.model.weights import load_model, save_model
 from tests.conftest import trials
 from tests.model.small import (
@@ -98,6 +98,20 @@ def write(folder, header, tensors, *, sign=False) -> Path:
     path = folder / "changed.safetensors"
     save_file(tensors, path, {KEY: json.dumps(header)})
     return path
+
+
+# What is held open
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="there is no /proc/self/maps")
+def test_where_maps_lock_files_tensors_are_copies(models, tmp_path, monkeypatch):
+    """A training replaces its best weights while a window shows them, on Windows, too."""
+    monkeypatch.setattr("napari_mtm.model.tensors._MAPS_LOCK", True)
+    path = tmp_path / "held.safetensors"
+    save_model(models["default"], path)
+    _, held = read_tensors(path, "weights", WeightsError)
+    assert held
+    assert str(path) not in Path("/proc/self/maps").read_text()
 
 
 # What comes back

@@ -57,6 +57,21 @@ def test_a_damaged_entry_is_made_again(own_cache, alf):
     assert entry.title == "MOUSE 2024-02-03 002"
 
 
+def test_a_damaged_entry_that_cannot_be_removed_is_passed_over(own_cache, alf, monkeypatch):
+    session = open_session(alf)
+    (entry,) = cache.entries()
+    entry.path.unlink()
+    entry.path.write_bytes(b"damaged")
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "another program has it open")
+
+    with monkeypatch.context() as on_windows:
+        on_windows.setattr(Path, "unlink", refuse)
+        assert cache.load(entry.path.stem, own_cache) is None
+    assert open_session(alf) == session
+
+
 def test_a_cache_that_cannot_be_written_is_said_and_no_more(tmp_path, alf, monkeypatch):
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")

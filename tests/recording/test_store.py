@@ -76,6 +76,7 @@ def test_a_store_says_what_it_was_made_of(tmp_path):
 
 def test_a_folder_gets_a_file_named_after_the_session(tmp_path):
     assert store_path(tmp_path, "MOUSE 2024-01-01 001") == tmp_path / "MOUSE_2024-01-01_001.mtm"
+    assert store_path(tmp_path, 'a/b\\c:d*e?f"g<h>i|j') == tmp_path / "a_b_c_d_e_f_g_h_i_j.mtm"
     assert store_path(tmp_path / "x", "MOUSE") == tmp_path / "x"
 
 

@@ -1,5 +1,6 @@
 """Tensors in files: read from safetensors with the text beside them, and their checksum."""
 
+import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,9 @@ from napari_mtm.errors import MtmError, in_short
 from napari_mtm.files import reading
 
 _LONGEST_HEADER = 100_000_000
+
+_MAPS_LOCK = os.name == "nt"
+"""Whether a file cannot be replaced while something maps it, as on Windows."""
 
 
 def read_tensors(
@@ -29,7 +33,10 @@ def read_tensors(
     try:
         with safe_open(path, "pt") as opened:
             texts = dict(opened.metadata() or {})
-            return texts, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            if _MAPS_LOCK:  # a training replaces its weights while a window shows them
+                tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+            return texts, tensors
     except Exception as problem:  # noqa: BLE001  damage may make the library raise anything
         raise error(f"{path} is damaged or cut short ({in_short(problem)}).") from None
 

@@ -59,10 +59,14 @@ def load(name: str, folder: Path) -> Session | None:
     path = folder / (name + SUFFIX)
     if not path.is_file():
         return None
-    try:
+    session = None
+    with suppress(StoreError):
         session = open_store(path)
-    except StoreError:
-        path.unlink(missing_ok=True)
+    if session is None:
+        # After the error is gone, and with it the map of the file: Windows removes none that is
+        # mapped. One that another program has open stays there.
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
         return None
     with suppress(OSError):  # on a read-only disk the entry is as good
         os.utime(path)

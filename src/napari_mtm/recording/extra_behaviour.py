@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from napari_mtm.arrays import numbers
 from napari_mtm.errors import PreparationError, SourceError, in_short
+from napari_mtm.processes import NO_CONSOLE
 from napari_mtm.progress import Progress, part, silent
 from napari_mtm.recording.alf import Dataset, SessionFiles, find
 from napari_mtm.recording.binning import bin_edges
@@ -283,6 +284,7 @@ def _read_in_child(request: Mapping[str, object], progress: Progress) -> Arrays:
             stderr=errors,
             env={**os.environ, "PYTHONPATH": paths, "MPLBACKEND": "agg"},
             start_new_session=True,
+            creationflags=NO_CONSOLE,
         )
         stdin = process.stdin
         assert stdin is not None

@@ -40,6 +40,10 @@ def open_session(
 ) -> Session:
     """Open a session.
 
+    A store keeps the settings that it was prepared with. Other sources are
+    prepared once and kept in the cache. Raises an `MtmError` that says what is
+    wrong and what to do.
+
     Parameters
     ----------
     source
@@ -61,10 +65,6 @@ def open_session(
     progress
         Called with the fraction done and a few words; it may raise
         `napari_mtm.Cancelled`.
-
-    A store keeps the settings that it was prepared with. Other sources are
-    prepared once and kept in the cache. Raises an `MtmError` that says what is
-    wrong and what to do.
 
     """
     report = progress or silent

@@ -174,6 +174,8 @@ class Session:
     ) -> "Session":
         """Make a session of counts that are already binned.
 
+        Raises PreparationError where something is not as it must be.
+
         Parameters
         ----------
         counts
@@ -188,8 +190,6 @@ class Session:
         window, bin_size
             Seconds from the event, by default from -0.5 on, and seconds per bin; they must
             give as many bins as `counts` has.
-
-        Raises PreparationError where something is not as it must be.
 
         """
         given = numbers(

@@ -12,6 +12,7 @@ A store is replaced, never written into: who has it open keeps the old file.
 import json
 import math
 import os
+import re
 import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,9 @@ FORMAT = "napari-mtm session"
 VERSION = 2
 _MARK = b'{"__metadata__":{"format":"' + FORMAT.encode() + b'"'
 SUFFIX = ".mtm"
+
+_NOT_IN_NAMES = re.compile(r'[ /\\:*?"<>|]')
+"""What names of files had better not hold, or cannot on Windows."""
 
 CHECKED_BYTES = 100_000_000
 """Stores up to this size are compared with their checksums in full when opened."""
@@ -224,7 +228,7 @@ def store_origin(path: Path) -> str:
 
 def store_path(out: Path, name: str) -> Path:
     """Where to write a store: `out` itself, or in the folder `out` under the session's name."""
-    return out / (name.replace(" ", "_").replace("/", "_") + SUFFIX) if is_folder(out) else out
+    return out / (_NOT_IN_NAMES.sub("_", name) + SUFFIX) if is_folder(out) else out
 
 
 def is_store(path: Path) -> bool:

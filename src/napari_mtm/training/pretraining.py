@@ -35,6 +35,8 @@ def pretrain(
 ) -> Run:
     """Train a new model on the training trials of sessions; return the run.
 
+    Under torchrun all processes share the work, and call this alike.
+
     Parameters
     ----------
     sessions
@@ -50,8 +52,6 @@ def pretrain(
         Go on with the run in `out` where there is one, as if it had never stopped.
     watch
         Told of progress; may raise Cancelled.
-
-    Under torchrun all processes share the work, and call this alike.
 
     """
     lessons = {session.id: Lesson(session, session.split().train) for session in sessions}

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from napari_mtm.processes import LOW_PRIORITY, NO_CONSOLE
 from napari_mtm.training.messages import Assignment, Ended, News, Order, line_of, news_of
 
 _PACKAGE = str(Path(__file__).parents[2])
@@ -42,6 +43,7 @@ class Worker:
             stderr=self._errors,
             env={**os.environ, "PYTHONPATH": paths},
             start_new_session=True,
+            creationflags=NO_CONSOLE | (LOW_PRIORITY if assignment.nice else 0),
         )
         self._send(line_of(assignment))
         threading.Thread(target=self._listen, daemon=True, name="training").start()

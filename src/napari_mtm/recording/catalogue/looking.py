@@ -118,6 +118,10 @@ def search(
 ) -> pd.DataFrame:
     """Look for sessions, and return a table with a row for each.
 
+    Columns are `COLUMNS`: `probes` and `regions` are tuples of names (regions None where they
+    are not known before the download), `on_disk` says whether the spikes are here, `megabytes`
+    is the size of what is read, and `good_units` their number; NaN where not known.
+
     Parameters
     ----------
     one
@@ -130,10 +134,6 @@ def search(
         A day, or a range of days as "2020-01-01:2020-12-31", of which either end may be left out.
     progress
         Called with the fraction done and a few words; it may raise `Cancelled`.
-
-    Columns are `COLUMNS`: `probes` and `regions` are tuples of names (regions None where they
-    are not known before the download), `on_disk` says whether the spikes are here, `megabytes`
-    is the size of what is read, and `good_units` their number; NaN where not known.
 
     """
     query = Query(subject=subject or "", lab=lab or "", project=project or "", region=region or "")
